@@ -1,0 +1,37 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Two builds of the same modules:
+// - regular mode (no trait): unit tests, the simulator, tools; full run-time checks.
+// - `--traits Embedded`: the shipped shared library, which depends on libc alone.
+let embedded: BuildSettingCondition = .when(traits: ["Embedded"])
+let swiftSettings: [SwiftSetting] = [
+  .enableExperimentalFeature("Embedded", embedded),
+  .enableExperimentalFeature("Extern"),
+  .enableExperimentalFeature("Lifetimes"),
+  .unsafeFlags(["-wmo"], embedded),
+]
+
+let package = Package(
+  name: "libfabric-polyfill",
+  products: [
+    .library(name: "fabric-polyfill", type: .dynamic, targets: ["FabricABI"])
+  ],
+  traits: [
+    .trait(name: "Embedded", description: "Build the shipped library in Embedded Swift: no runtime, libc alone.")
+  ],
+  targets: [
+    .target(
+      name: "CFabric", path: ".", sources: ["Sources/CFabric"], publicHeadersPath: "include",
+      cSettings: [.headerSearchPath("include")]),
+    .target(name: "CPlatform"),
+    .target(name: "Containers", swiftSettings: swiftSettings),
+    .target(name: "Packet", dependencies: ["Containers"], swiftSettings: swiftSettings),
+    .target(name: "Transport", dependencies: ["Packet", "Containers"], swiftSettings: swiftSettings),
+    .target(name: "Datagram", dependencies: ["CPlatform", "Containers"], swiftSettings: swiftSettings),
+    .target(
+      name: "Provider", dependencies: ["Transport", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
+    .target(name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings),
+  ],
+  swiftLanguageModes: [.v6]
+)

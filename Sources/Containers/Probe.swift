@@ -1,0 +1,1 @@
+public struct ContainersProbe: ~Copyable { public var x = 1; public init() {} }

@@ -1,0 +1,1 @@
+public struct DatagramProbe: ~Copyable { public var x = 1; public init() {} }

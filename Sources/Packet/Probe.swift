@@ -1,0 +1,1 @@
+public struct PacketProbe: ~Copyable { public var x = 1; public init() {} }

@@ -1,0 +1,1 @@
+public struct ProviderProbe: ~Copyable { public var x = 1; public init() {} }

@@ -1,0 +1,1 @@
+public struct TransportProbe: ~Copyable { public var x = 1; public init() {} }
