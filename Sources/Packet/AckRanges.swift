@@ -1,0 +1,157 @@
+/// Which packet numbers arrived: runs in descending order, the newest 32 of them.
+///
+/// Numbers below the oldest kept run count as received, so that nothing is processed twice; a packet that was lost
+/// there is sent again under a new number.
+package struct AckRanges: BitwiseCopyable {
+  package static var maximumCount: Int { 32 }
+
+  /// A run of packet numbers, both ends included.
+  package struct Run: BitwiseCopyable {
+    package var first: UInt64
+    package var last: UInt64
+  }
+
+  package private(set) var count = 0
+  private var runs = InlineArray<32, Run>(repeating: Run(first: 0, last: 0))
+  /// All numbers up to here count as received.
+  private var floor: UInt64 = 0
+
+  package init() {}
+
+  /// The largest number received, 0 before the first.
+  @inline(__always)
+  package var largest: UInt64 { count == 0 ? 0 : runs[0].last }
+
+  /// Numbers are newest first; `index` below `count`.
+  @inline(__always)
+  package subscript(index: Int) -> Run { runs[index] }
+
+  package func contains(_ number: UInt64) -> Bool {
+    if number <= floor { return true }
+    for index in 0..<count where number >= runs[index].first { return number <= runs[index].last }
+    return false
+  }
+
+  /// Adds a number that is not contained yet. Returns whether it came in order: directly after the largest.
+  @inline(__always)
+  @discardableResult
+  package mutating func insert(_ number: UInt64) -> Bool {
+    if count > 0 && number == runs[0].last &+ 1 {
+      runs[0].last = number
+      return true
+    }
+    insertOutOfOrder(number)
+    return false
+  }
+
+  private mutating func insertOutOfOrder(_ number: UInt64) {
+    var index = 0
+    while index < count && number < runs[index].first { index += 1 }
+    // Runs before `index` lie wholly above the number, the run at `index` below it.
+    let extendsLower = index < count && runs[index].last + 1 == number
+    let extendsUpper = index > 0 && number + 1 == runs[index - 1].first
+    switch (extendsLower, extendsUpper) {
+    case (true, true):
+      runs[index - 1].first = runs[index].first
+      removeRun(at: index)
+    case (true, false): runs[index].last = number
+    case (false, true): runs[index - 1].first = number
+    case (false, false): insertRun(Run(first: number, last: number), at: index)
+    }
+  }
+
+  private mutating func removeRun(at index: Int) {
+    var position = index
+    while position + 1 < count {
+      runs[position] = runs[position + 1]
+      position += 1
+    }
+    count -= 1
+  }
+
+  private mutating func insertRun(_ run: Run, at index: Int) {
+    if count == Self.maximumCount {
+      count -= 1
+      floor = runs[count].last
+      guard index <= count else { return }
+    }
+    var position = count
+    while position > index {
+      runs[position] = runs[position - 1]
+      position -= 1
+    }
+    runs[index] = run
+    count += 1
+  }
+}
+
+/// RANGE_ACK, 12 bytes and 8 for each further run: count u8, delay u16, largest u32, length u32, then `count` times
+/// gap u32, length u32.
+///
+/// `delay` is how long the largest was held back, in microseconds, saturating. Lengths and gaps are numbers of packets,
+/// none of them 0. Runs descend.
+package struct RangeAckFrame: BitwiseCopyable {
+  package static var fixedSize: Int { 12 }
+
+  package var delay: UInt16
+  package var largest: UInt32
+  private var firstLength: UInt32
+  private var furtherCount: Int
+  private var further: UnsafeRawPointer
+
+  /// Bytes that a frame with as many runs takes.
+  package static func size(runs: Int) -> Int { fixedSize + (runs - 1) * 8 }
+
+  /// Writes the newest runs, as many as there is room for; at least one is there and fits.
+  package static func encode(_ ranges: borrowing AckRanges, delay: UInt16, _ writer: inout ByteWriter) {
+    let count = min(ranges.count, (writer.remaining - fixedSize) / 8 + 1)
+    writer.write(FrameType.rangeAck.rawValue)
+    writer.write(UInt8(truncatingIfNeeded: count - 1))
+    writer.write(delay)
+    writer.write(UInt32(truncatingIfNeeded: ranges[0].last))
+    writer.write(UInt32(truncatingIfNeeded: min(ranges[0].last - ranges[0].first + 1, UInt64(UInt32.max))))
+    for index in 1..<max(count, 1) {
+      writer.write(UInt32(truncatingIfNeeded: ranges[index - 1].first - ranges[index].last - 1))
+      writer.write(UInt32(truncatingIfNeeded: ranges[index].last - ranges[index].first + 1))
+    }
+  }
+
+  package init?(_ reader: inout ByteReader) {
+    guard reader.has(Self.fixedSize) else { return nil }
+    furtherCount = Int(reader.peek(1, as: UInt8.self))
+    delay = reader.peek(2, as: UInt16.self)
+    largest = reader.peek(4, as: UInt32.self)
+    firstLength = reader.peek(8, as: UInt32.self)
+    further = reader.position + Self.fixedSize
+    guard firstLength > 0, reader.has(Self.fixedSize + furtherCount * 8) else { return nil }
+    reader.skip(Self.fixedSize + furtherCount * 8)
+  }
+
+  /// Walks the runs, newest first, given the full number of the largest. A malformed rest ends the walk.
+  package struct Runs: BitwiseCopyable {
+    private var frame: RangeAckFrame
+    private var index = -1
+    private var lowest: UInt64
+
+    package init(_ frame: RangeAckFrame, largest: UInt64) {
+      self.frame = frame
+      lowest = largest
+    }
+
+    package mutating func next() -> AckRanges.Run? {
+      guard index < frame.furtherCount else { return nil }
+      var length = UInt64(frame.firstLength)
+      var last = lowest
+      if index >= 0 {
+        let entry = frame.further + index * 8
+        let gap = UInt64(UInt32(littleEndian: entry.loadUnaligned(as: UInt32.self)))
+        length = UInt64(UInt32(littleEndian: entry.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+        guard gap > 0, length > 0, lowest > gap + 1 else { return nil }
+        last = lowest - gap - 1
+      }
+      index += 1
+      lowest = last >= length ? last - length + 1 : 0
+      return AckRanges.Run(first: lowest, last: last)
+    }
+  }
+}

@@ -1,1 +1,0 @@
-public struct PacketProbe: ~Copyable { public var x = 1; public init() {} }

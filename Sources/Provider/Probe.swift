@@ -1,1 +1,0 @@
-public struct ProviderProbe: ~Copyable { public var x = 1; public init() {} }

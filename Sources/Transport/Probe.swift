@@ -1,1 +1,0 @@
-public struct TransportProbe: ~Copyable { public var x = 1; public init() {} }
