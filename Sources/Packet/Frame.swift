@@ -4,7 +4,7 @@
 // Fields marked 0 are reserved: sent as zero, ignored when received.
 
 /// First byte of a frame.
-package enum FrameType: UInt8 {
+package enum FrameType: UInt8, BitwiseCopyable {
   case padding = 0x00
   case probe = 0x01
   case rangeAck = 0x02
@@ -176,7 +176,7 @@ package struct OrderedFrame: BitwiseCopyable {
 }
 
 /// OPERATION_DONE's status byte: how an operation ended at its target.
-package enum OperationStatus: UInt8 {
+package enum OperationStatus: UInt8, BitwiseCopyable {
   case ok = 0
   /// No region with that key, or the region does not permit the access.
   case accessDenied = 1

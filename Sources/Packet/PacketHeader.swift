@@ -4,7 +4,7 @@
 // low four bits.
 
 /// What a datagram is, the high half of its first byte.
-package enum PacketKind: UInt8 {
+package enum PacketKind: UInt8, BitwiseCopyable {
   /// Frames of an established connection.
   case data = 0x1
   /// Asks for a cookie; creates no state at the receiver.

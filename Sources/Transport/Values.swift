@@ -1,0 +1,141 @@
+/// Nanoseconds of a monotonic clock. The transport reads no clock: every verb is told what time it is.
+package typealias Instant = UInt64
+
+/// A deadline that never comes.
+package let never: Instant = .max
+
+/// A span in nanoseconds.
+@inline(__always) package func microseconds(_ count: UInt64) -> UInt64 { count &* 1_000 }
+@inline(__always) package func milliseconds(_ count: UInt64) -> UInt64 { count &* 1_000_000 }
+
+/// Where a peer is. To the transport these are 24 opaque bytes that compare and hash; `Datagram` gives them meaning.
+package struct PeerAddress: BitwiseCopyable, Equatable {
+  package var words: (UInt64, UInt64, UInt64)
+
+  package init(words: (UInt64, UInt64, UInt64)) { self.words = words }
+
+  package static func == (left: PeerAddress, right: PeerAddress) -> Bool {
+    left.words.0 == right.words.0 && left.words.1 == right.words.1 && left.words.2 == right.words.2
+  }
+
+  package var hash: UInt64 { mix(mix(mix(words.0) ^ words.1) ^ words.2) }
+}
+
+/// The finalizer of splitmix64: a bijection that spreads every input bit.
+package func mix(_ value: UInt64) -> UInt64 {
+  var mixed = value &+ 0x9E37_79B9_7F4A_7C15
+  mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+  mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+  return mixed ^ (mixed >> 31)
+}
+
+/// Names a connection of a `TransportEndpoint`: its index, which stays the peer's as long as the endpoint lives.
+///
+/// A connection that failed keeps its index; the next operation posted on it makes a new handshake.
+package typealias ConnectionIndex = UInt32
+
+/// Names a message that the transport keeps until it is accepted or discarded.
+package typealias MessageHandle = UInt32
+
+/// Contiguous memory of the program, laid out as POSIX's `iovec`.
+package struct Slice: BitwiseCopyable {
+  package var base: UnsafeMutableRawPointer?
+  package var count: Int
+
+  package init(base: UnsafeMutableRawPointer?, count: Int) {
+    self.base = base
+    self.count = count
+  }
+}
+
+/// As many slices as `iov_limit` promises.
+package let maximumSlices = 8
+
+/// What an operation does, seen from the side that posts it.
+package enum OperationKind: UInt8, BitwiseCopyable {
+  case message
+  case write
+  case read
+  /// The answer to a peer's read; never posted.
+  case readResponse
+}
+
+/// How an operation is carried out.
+package struct OperationFlags: OptionSet, BitwiseCopyable {
+  package let rawValue: UInt8
+  @inline(__always)
+  package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+  /// A message with a tag (FI_TAGGED).
+  package static var tagged: OperationFlags { OperationFlags(rawValue: 1) }
+  /// Remote completion data travels along (FI_REMOTE_CQ_DATA).
+  package static var remoteData: OperationFlags { OperationFlags(rawValue: 2) }
+  /// Ends when the target has placed the data, not when its host has received it (FI_DELIVERY_COMPLETE).
+  package static var deliveryComplete: OperationFlags { OperationFlags(rawValue: 4) }
+  /// The payload is copied; the program may reuse its memory at once (FI_INJECT).
+  package static var inject: OperationFlags { OperationFlags(rawValue: 8) }
+}
+
+/// How an operation, or a connection, ended.
+package enum TransportStatus: UInt8, BitwiseCopyable {
+  case ok = 0
+  /// The target refused: no such key, or no permission.
+  case accessDenied = 1
+  /// The target refused: outside of the region.
+  case outOfBounds = 2
+  /// One side gave up its buffer before the end.
+  case aborted = 3
+  /// The peer's host says that nobody listens there.
+  case refused = 4
+  /// The peer did not answer within its time.
+  case timedOut = 5
+  /// The peer restarted or forgot the connection.
+  case reset = 6
+  /// The peer closed its endpoint.
+  case closed = 7
+}
+
+/// What `post` did.
+package enum PostResult: UInt8, BitwiseCopyable {
+  case queued
+  /// All slots are in use; progress frees them (-FI_EAGAIN).
+  case again
+}
+
+/// An operation to be posted. Pointers need only be valid during the call; the memory that slices name stays the
+/// operation's until its `operationCompleted` event, unless `.inject` is set.
+package struct Operation: BitwiseCopyable {
+  package var kind: OperationKind
+  package var flags: OperationFlags
+  package var tag: UInt64 = 0
+  package var data: UInt64 = 0
+  /// Local memory: source of messages and writes, target of reads; at most `maximumSlices`.
+  package var slices: UnsafePointer<Slice>?
+  package var sliceCount: Int
+  /// Remote memory of writes and reads; at most `RemoteSegment.maximumCount`, its sum equal to that of the slices.
+  package var segments: UnsafePointer<RemoteSegmentValue>?
+  package var segmentCount = 0
+  /// Comes back in the event.
+  package var cookie: Cookies
+
+  package init(
+    kind: OperationKind, flags: OperationFlags, slices: UnsafePointer<Slice>?, sliceCount: Int, cookie: Cookies
+  ) {
+    self.kind = kind
+    self.flags = flags
+    self.slices = slices
+    self.sliceCount = sliceCount
+    self.cookie = cookie
+  }
+}
+
+/// Two words of the caller, which the transport carries and does not read.
+package struct Cookies: BitwiseCopyable {
+  package var first: UInt64
+  package var second: UInt64
+
+  package init(_ first: UInt64 = 0, _ second: UInt64 = 0) {
+    self.first = first
+    self.second = second
+  }
+}
