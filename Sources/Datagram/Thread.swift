@@ -3,6 +3,7 @@ import CPlatform
 /// A thread of the library itself: every signal blocked, joined before its owner goes away.
 package struct Thread: ~Copyable {
   private let handle: pthread_t
+  private var joined = false
 
   /// Starts `function(context)`. The context must live until ``join()`` has returned.
   ///
@@ -19,7 +20,7 @@ package struct Thread: ~Copyable {
   /// Waits until the function has returned.
   package consuming func join() {
     pthread_join(handle, nil)
-    discard self
+    joined = true
   }
 
   /// Names the calling thread in debuggers and top(1); at most 15 bytes.
@@ -37,5 +38,5 @@ package struct Thread: ~Copyable {
   @inline(__always)
   package static func spinPause() { platform_spin_pause() }
 
-  deinit { pthread_detach(handle) }
+  deinit { if !joined { pthread_detach(handle) } }
 }
