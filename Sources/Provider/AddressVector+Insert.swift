@@ -32,14 +32,14 @@ extension AddressVector {
   package func insert(
     _ addresses: UnsafeRawPointer, count: Int, _ report: InsertionReport
   ) throws(FabricError) -> Int {
-    guard let stride = stride(addresses) else { throw .invalidArgument }
+    guard let size = entrySize(addresses) else { throw .invalidArgument }
     domain.engine.lock()
     defer { domain.engine.unlock() }
     var inserted = 0
     for index in 0..<count {
-      do {
-        guard let address = SocketAddress(sockaddr: addresses + index * stride, length: stride) else {
-          throw FabricError.addressNotAvailable
+      do throws(FabricError) {
+        guard let address = SocketAddress(sockaddr: addresses + index * size, length: size) else {
+          throw .addressNotAvailable
         }
         report.succeed(index, try insert(address))
         inserted += 1
@@ -56,7 +56,7 @@ extension AddressVector {
     defer { domain.engine.unlock() }
     var failure: FabricError?
     for index in stride(from: count - 1, through: 0, by: -1) {
-      do { try remove(numbers[index]) } catch { failure = error }
+      do throws(FabricError) { try remove(numbers[index]) } catch { failure = error }
     }
     if let failure { throw failure }
   }
@@ -87,7 +87,7 @@ extension AddressVector {
     guard !overflow, nodeCount > 0, serviceCount > 0 else { throw .invalidArgument }
     var inserted = 0
     for index in 0..<total {
-      do {
+      do throws(FabricError) {
         let address = try series.address(node: index / serviceCount, service: index % serviceCount)
         domain.engine.lock()
         defer { domain.engine.unlock() }
@@ -105,19 +105,17 @@ extension AddressVector {
     accepts(.ipv4) && accepts(.ipv6) ? .none : accepts(.ipv4) ? .ipv4 : .ipv6
   }
 
-  /// Bytes from one address of a list to the next; nil when the first does not fit.
-  private func stride(_ addresses: UnsafeRawPointer) -> Int? {
-    switch Int32(addresses.loadUnaligned(as: sockaddr.self).sa_family) {
-    case AF_INET where accepts(.ipv4): return MemoryLayout<sockaddr_in>.size
-    case AF_INET6 where accepts(.ipv6): return MemoryLayout<sockaddr_in6>.size
+  /// Bytes from one address of a list to the next; nil when the first is none that fits.
+  private func entrySize(_ addresses: UnsafeRawPointer) -> Int? {
+    let family = Int32(addresses.loadUnaligned(as: sa_family_t.self))
+    switch self.family {
     // A list for IPv6 whose first entry is empty or IPv4 still has entries of that size; each fails by itself.
-    default: return accepts(.ipv4) ? (accepts(.ipv6) ? nil : smallStride(addresses)) : MemoryLayout<sockaddr_in6>.size
+    case .ipv6: return MemoryLayout<sockaddr_in6>.size
+    case .ipv4: return family == AF_INET6 ? nil : MemoryLayout<sockaddr_in>.size
+    case .none where family == AF_INET: return MemoryLayout<sockaddr_in>.size
+    case .none where family == AF_INET6: return MemoryLayout<sockaddr_in6>.size
+    case .none: return nil
     }
-  }
-
-  private func smallStride(_ addresses: UnsafeRawPointer) -> Int? {
-    let isLarge = Int32(addresses.loadUnaligned(as: sockaddr.self).sa_family) == AF_INET6
-    return isLarge ? nil : MemoryLayout<sockaddr_in>.size
   }
 }
 
