@@ -126,12 +126,12 @@ private struct HostSeries: ~Copyable {
   private let family: AddressFamily
   /// The first address, where the node is one and no name.
   private let numeric: SocketAddress?
-  private var port: UInt16 = 0
+  private let port: UInt16
   /// A copy of the name to write numbers into, and the place and width of its number.
   private let name: UnsafeMutablePointer<CChar>
-  private var digitsStart = 0
-  private var digits = 0
-  private var firstNumber: UInt64 = 0
+  private let digitsStart: Int
+  private let digits: Int
+  private let firstNumber: UInt64
   /// The host resolved last, so that its services need no further question.
   private var resolved: (node: Int, address: SocketAddress)?
 
@@ -139,26 +139,31 @@ private struct HostSeries: ~Copyable {
     _ node: UnsafePointer<CChar>, _ service: UnsafePointer<CChar>, nodeCount: Int, serviceCount: Int,
     family: AddressFamily
   ) throws(FabricError) {
-    self.service = service
-    self.serviceCount = serviceCount
-    self.family = family
-    numeric = SocketAddress(numericHost: node, port: 0)
+    let numeric = SocketAddress(numericHost: node, port: 0)
     let length = strlen(node)
     guard length > 0, length < Self.nameCapacity - Self.widestNumber else { throw .invalidArgument }
-    name = .allocate(capacity: Self.nameCapacity)
-    memcpy(name, node, length + 1)
+    var port: UInt16 = 0
     if numeric != nil || serviceCount > 1 {
       guard let number = Self.number(service), number <= UInt64(UInt16.max) else { throw .invalidArgument }
       port = UInt16(number)
     }
-    guard numeric == nil && nodeCount > 1 else { return }
-    digitsStart = length
-    while digitsStart > 0, Self.isDigit(node[digitsStart - 1]), digits < Self.widestNumber {
-      digitsStart -= 1
-      digits += 1
+    var digits = 0
+    var firstNumber: UInt64 = 0
+    if numeric == nil && nodeCount > 1 {
+      while digits < min(length, Self.widestNumber), Self.isDigit(node[length - digits - 1]) { digits += 1 }
+      guard digits > 0, let number = Self.number(node + length - digits) else { throw .invalidArgument }
+      firstNumber = number
     }
-    guard digits > 0, let number = Self.number(node + digitsStart) else { throw .invalidArgument }
-    firstNumber = number
+    self.service = service
+    self.serviceCount = serviceCount
+    self.family = family
+    self.numeric = numeric
+    self.port = port
+    self.digits = digits
+    self.firstNumber = firstNumber
+    digitsStart = length - digits
+    name = .allocate(capacity: Self.nameCapacity)
+    memcpy(name, node, length + 1)
   }
 
   deinit { name.deallocate() }

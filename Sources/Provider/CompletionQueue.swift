@@ -3,8 +3,8 @@ import Datagram
 
 /// Where the ends of operations are reported.
 ///
-/// The ring is protected by the engine's lock: what ``reserve()`` to ``push(_:error:)`` say about it holds for all calls of
-/// endpoints and the engine. Reading and waiting take the lock themselves.
+/// The ring is protected by the engine's lock: what endpoints and the engine call, they call with the lock held.
+/// Reading and waiting take it themselves.
 ///
 /// Man page: fi_cq(3)
 package final class CompletionQueue {
@@ -81,16 +81,24 @@ package final class CompletionQueue {
   /// Adds room for `entries` more, as many as an endpoint that is bound can have in flight.
   package func grow(by entries: Int) { ring.grow(by: entries) }
 
-  /// Reports success, in room that was set aside.
+  /// Reports success, in room that was set aside. `source` is FI_ADDR_NOTAVAIL where it is unknown or unasked.
   @inline(__always)
-  package func push(_ completion: Completion) {
-    ring.push(completion)
+  package func push(
+    context: UInt, flags: UInt64, length: Int, buffer: UInt, data: UInt64, tag: UInt64, source: UInt64
+  ) {
+    ring.push(
+      Completion(context: context, flags: flags, length: length, buffer: buffer, data: data, tag: tag, source: source))
     if isArmed { wake() }
   }
 
-  /// Reports failure, in room that was set aside.
-  package func push(_ completion: Completion, error: CompletionError) {
-    ring.push(completion, error)
+  /// Reports failure, in room that was set aside. `olen` is the bytes that did not fit, `err` an error number, positive.
+  package func pushError(
+    context: UInt, flags: UInt64, length: Int, buffer: UInt, data: UInt64, tag: UInt64, olen: Int, err: Int32,
+    provErrno: Int32, source: UInt64
+  ) {
+    ring.push(
+      Completion(context: context, flags: flags, length: length, buffer: buffer, data: data, tag: tag, source: source),
+      CompletionError(code: err, providerCode: provErrno, overflow: olen))
     if isArmed { wake() }
   }
 
