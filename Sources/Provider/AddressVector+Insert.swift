@@ -63,7 +63,8 @@ extension AddressVector {
 
   /// Stores the address with a number, cut to `length` bytes, and returns its full length. Throws FI_EINVAL for a number
   /// that is not in use.
-  package func lookup(_ number: UInt64, into sockaddr: UnsafeMutableRawPointer?, length: Int) throws(FabricError) -> Int {
+  package func lookup(_ number: UInt64, into sockaddr: UnsafeMutableRawPointer?, length: Int) throws(FabricError) -> Int
+  {
     domain.engine.lock()
     let address = address(number)
     domain.engine.unlock()

@@ -35,7 +35,8 @@ package final class CompletionQueue {
     }
     switch attributes.pointee.format {
     case FI_CQ_FORMAT_UNSPEC: format = FI_CQ_FORMAT_CONTEXT
-    case FI_CQ_FORMAT_CONTEXT, FI_CQ_FORMAT_MSG, FI_CQ_FORMAT_DATA, FI_CQ_FORMAT_TAGGED: format = attributes.pointee.format
+    case FI_CQ_FORMAT_CONTEXT, FI_CQ_FORMAT_MSG, FI_CQ_FORMAT_DATA, FI_CQ_FORMAT_TAGGED:
+      format = attributes.pointee.format
     default: throw .invalidArgument
     }
     if attributes.pointee.wait_obj != FI_WAIT_NONE {

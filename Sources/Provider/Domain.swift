@@ -1,4 +1,5 @@
 import CFabric
+import CPlatform
 
 /// One interface of this host, with what endpoints on it share: the engine that drives them, and the memory peers may
 /// access.
@@ -9,6 +10,8 @@ import CFabric
 package final class Domain {
   package let fabric: Fabric
   package let engine: ProgressEngine
+  /// The interface; zero-terminated, valid as long as the domain.
+  package let name: CString
   /// As opened, FI_THREAD_UNSPEC resolved.
   package let threading: fi_threading
   package let addressType: fi_av_type
@@ -24,8 +27,10 @@ package final class Domain {
   /// Opens a domain on `fabric` as an entry of fi_getinfo describes it. Throws FI_EINVAL for attributes that this
   /// provider never offers.
   package init(_ fabric: Fabric, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    guard let attributes = info.pointee.domain_attr, attributes.pointee.name != nil else { throw .invalidArgument }
+    guard let attributes = info.pointee.domain_attr, let name = attributes.pointee.name else { throw .invalidArgument }
     self.fabric = fabric
+    guard let copy = strdup(name) else { throw .noMemory }
+    self.name = CString(copy)
     threading = try Self.threading(attributes.pointee.threading)
     let automatic = try Self.isAutomatic(attributes.pointee.progress)
     memoryMode = try Self.memoryMode(UInt32(bitPattern: attributes.pointee.mr_mode))
@@ -39,6 +44,8 @@ package final class Domain {
     engine = try ProgressEngine(locking: threading != FI_THREAD_DOMAIN || automatic, automatic: automatic)
     fabric.addChild()
   }
+
+  deinit { free(UnsafeMutablePointer(mutating: name)) }
 
   /// An object that depends on the domain was opened. The engine's lock is held.
   package func addChild() { children += 1 }

@@ -10,12 +10,19 @@ import Datagram
 package final class Fabric {
   /// The interface version the program was written for; structures whose size depends on it are read and written so.
   package let apiVersion: APIVersion
+  /// As the program gave it; zero-terminated, valid as long as the fabric.
+  package let name: CString
   private let lock = Lock()
   private var children = 0
 
-  package init(apiVersion: APIVersion) {
+  /// `name` is copied. Throws FI_ENOMEM.
+  package init(name: CString, apiVersion: APIVersion) throws(FabricError) {
+    guard let copy = strdup(name) else { throw .noMemory }
+    self.name = CString(copy)
     self.apiVersion = apiVersion
   }
+
+  deinit { free(UnsafeMutablePointer(mutating: name)) }
 
   /// A domain or event queue was opened.
   package func addChild() { lock.withLock { children += 1 } }

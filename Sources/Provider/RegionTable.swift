@@ -62,21 +62,21 @@ package struct RegionTable: ~Copyable {
   /// Regions that peers may access.
   package var count: Int { keys.count }
 
-  /// Makes memory accessible. Returns the region's number and key. `key` is ignored where the provider chooses.
+  /// Makes memory accessible: two pieces, one behind the other, of which the second may be empty. Returns the region's
+  /// number and key. `key` is ignored where the provider chooses.
   ///
-  /// Throws FI_ENOKEY for a key in use, FI_EINVAL for too many pieces or one that leaves the address space.
+  /// Throws FI_ENOKEY for a key in use, FI_EINVAL for a piece that leaves the address space.
   package mutating func insert(
-    _ pieces: UnsafeBufferPointer<Slice>, permissions: UInt64, key: UInt64
+    _ pieces: (Slice, Slice), permissions: UInt64, key: UInt64
   ) throws(FabricError) -> (region: UInt64, key: UInt64) {
-    guard pieces.count >= 1 && pieces.count <= Self.maximumPieces else { throw .invalidArgument }
-    for piece in pieces where !Self.isAddressable(piece) { throw .invalidArgument }
+    guard Self.isAddressable(pieces.0) && Self.isAddressable(pieces.1) else { throw .invalidArgument }
     let key = choosesKeys ? try unusedKey() : key
     if find(key) != nil { throw .noKey }
     let slot = allocate()
     regions[slot].key = key
     regions[slot].permissions = permissions
-    regions[slot].first = pieces[0]
-    regions[slot].second = pieces.count > 1 ? pieces[1] : Slice(base: nil, count: 0)
+    regions[slot].first = pieces.0
+    regions[slot].second = pieces.1
     regions[slot].transfers = 0
     keys.insert(mix(key), index: UInt32(slot))
     return (UInt64(regions[slot].generation) << 32 | UInt64(slot), key)
@@ -167,7 +167,8 @@ package struct RegionTable: ~Copyable {
   ) -> Int {
     if length == 0 { return 0 }
     let address = UInt(bitPattern: piece.base) &+ UInt(offset)
-    slices.initialize(to: Slice(base: UnsafeMutableRawPointer(bitPattern: address), count: Int(bitPattern: UInt(length))))
+    slices.initialize(
+      to: Slice(base: UnsafeMutableRawPointer(bitPattern: address), count: Int(bitPattern: UInt(length))))
     return 1
   }
 
