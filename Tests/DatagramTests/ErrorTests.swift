@@ -67,6 +67,16 @@ import Testing
     #expect(b.collect(2).map(\.bytes) == [pattern(10), pattern(20)])
   }
 
+  @Test func aDatagramBeyondTheMTUIsReportedWithTheMTU() throws {
+    // Loopback's MTU is 65536: an IPv6 datagram can be larger than that allows, an IPv4 one cannot.
+    let path = Path.linux[1]
+    let a = try Endpoint(path)
+    let b = try Endpoint(path)
+    #expect(a.send(pattern(65500), to: b.address).stop == .tooBig)
+    let errors = a.errors()
+    #expect(errors.first == PeerError(destination: b.address, kind: .messageTooBig(mtu: 65536), isLocal: true))
+  }
+
   @Test(arguments: [
     (ENOBUFS, SendStop.noBuffers), (ENOMEM, .noBuffers), (EAGAIN, .wouldBlock), (EMSGSIZE, .tooBig),
     (EHOSTUNREACH, .unreachable), (ENETUNREACH, .unreachable), (ENETDOWN, .unreachable), (ECONNREFUSED, .refused),

@@ -151,6 +151,23 @@ import Testing
     #expect(b.collect(8).map(\.bytes) == entries)
   }
 
+  @Test func asksForABatchOnlyWhenDatagramsPile() throws {
+    let path = Path.linux[0]
+    let a = try Endpoint(path)
+    let b = try Endpoint(path) { $0.receiveOffload = false }
+    let hook = SyscallHook()
+    for _ in 0..<6 {
+      #expect(a.send([1], to: b.address).stop == .finished)
+      hook.run {
+        #expect(b.receive() == 1)
+        #expect(b.receive() == 0)
+      }
+    }
+    #expect(hook.trace.filter { $0.name == .recvmsg }.count == 6)
+    #expect(a.send((0..<17).map { _ in [1] }, to: b.address).stop == .finished)
+    #expect([b.receive(), b.receive(), b.receive(), b.receive()] == [1, 8, 8, 0])
+  }
+
   @Test func countsWhatTheKernelDrops() throws {
     let path = Path.linux[0]
     let a = try Endpoint(path)
