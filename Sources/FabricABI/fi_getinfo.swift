@@ -97,11 +97,8 @@ private func getInfo(
 
 /// A copy of one structure; for nil, as fi_allocinfo asks, an empty one with all its attributes.
 private func duplicate(_ info: Hints?) -> Info? {
-  do {
-    return try info.map { (info) throws(FabricError) in try InfoMemory.duplicate(info) } ?? InfoMemory.allocate()
-  } catch {
-    return nil
-  }
+  guard let info else { return try? InfoMemory.allocate() }
+  return try? InfoMemory.duplicate(info)
 }
 
 /// A copy of a structure; for programs linked with version 1.10 or compiled now.
