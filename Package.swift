@@ -32,6 +32,7 @@ let package = Package(
     .target(
       name: "Provider", dependencies: ["Transport", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
     .target(name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings),
+    .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -78,3 +78,19 @@ package enum AddressFormat {
     return UInt16(exactly: port)
   }
 }
+
+extension TextWriter {
+  /// An address of `format` as a URL, "fi_sockaddr_in://127.0.0.1:7471"; nothing for formats of other networks. The
+  /// memory holds what the format says.
+  package mutating func append(address: UnsafeRawPointer, format: UInt32) {
+    if Int(format) == Int(FI_ADDR_STR) { return append(address.assumingMemoryBound(to: CChar.self)) }
+    guard Int(format) != Int(FI_FORMAT_UNSPEC), let family = AddressFormat.family(format) else { return }
+    let length = family == .ipv4 ? MemoryLayout<sockaddr_in>.size : SocketAddress.sockaddrCapacity
+    guard let address = SocketAddress(sockaddr: address, length: length), family == .none || family == address.family
+    else { return }
+    append(address.family == .ipv4 ? "fi_sockaddr_in://" : "fi_sockaddr_in6://")
+    // A scope belongs to this host and is not part of the text.
+    let words = (address.words.0 & 0xffff_ffff, address.words.1, address.words.2)
+    append(address: SocketAddress(words: words))
+  }
+}

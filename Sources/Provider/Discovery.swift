@@ -1,5 +1,6 @@
 import CFabric
 import CPlatform
+import Datagram
 
 /// fi_getinfo: which entries this host's provider has for a request.
 ///

@@ -77,6 +77,17 @@ package struct TextWriter {
     }
   }
 
+  /// What `body` writes into the rest of the buffer, whose size it is told. If `body` returns false, whatever it wrote
+  /// is dropped. Returns what `body` did.
+  package mutating func append(_ body: (UnsafeMutablePointer<CChar>, Int) -> Bool) -> Bool {
+    let capacity = limit - count + 1
+    let start = buffer + count
+    let kept = body(start, capacity)
+    if kept { count += strnlen(start, capacity - 1) }
+    buffer[count] = 0
+    return kept
+  }
+
   /// An address as printf's %p prints it: "0x…", or "(nil)".
   package mutating func append(pointer: UnsafeRawPointer?) {
     guard let pointer else { return append("(nil)" as StaticString) }

@@ -147,6 +147,9 @@ static inline ssize_t platform_poll(struct pollfd *entries, unsigned count, int 
   return platform_result(poll(entries, (nfds_t)count, timeout_ms));
 }
 
+/// F_GETFL or F_GETFD.
+static inline ssize_t platform_fcntl_get(int fd, int command) { return platform_result(fcntl(fd, command)); }
+
 static inline ssize_t platform_set_nonblocking_cloexec(int fd) {
   int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
