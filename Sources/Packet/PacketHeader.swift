@@ -270,7 +270,8 @@ package struct ResetPacket: BitwiseCopyable {
   }
 
   package func encode(_ kind: PacketKind, _ writer: inout ByteWriter) {
-    encodeLongHeader(kind, flags: PacketFlags(rawValue: kind == .version ? protocolVersion : 0), connection, session, &writer)
+    encodeLongHeader(
+      kind, flags: PacketFlags(rawValue: kind == .version ? protocolVersion : 0), connection, session, &writer)
   }
 }
 
