@@ -45,8 +45,9 @@ package struct AckRanges: BitwiseCopyable {
       runs[0].last = number
       return true
     }
+    let isFirst = count == 0 && number == 1
     insertOutOfOrder(number)
-    return false
+    return isFirst
   }
 
   private mutating func insertOutOfOrder(_ number: UInt64) {
