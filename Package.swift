@@ -36,9 +36,10 @@ let package = Package(
       name: "Provider", dependencies: ["Transport", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
     .target(name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings),
 
-    // Tests below `Provider`: regular mode only.
+    // Tests, in regular mode only.
     .testTarget(name: "ContainersTests", dependencies: ["Containers"]),
     .testTarget(name: "PacketTests", dependencies: ["Packet", "Containers"]),
+    .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
     .target(
       name: "SimulationSupport", dependencies: ["Transport", "Packet", "Containers"], path: "Tests/SimulationSupport"),
     .testTarget(name: "TransportTests", dependencies: ["SimulationSupport", "Transport", "Packet"]),
