@@ -4,12 +4,12 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pingpong
+from cases import Failure, end_in_order_on_sigterm, run
 
 LIB = Path(__file__).resolve().parents[2] / "build/lib"
 LIBRARY = LIB / "libfabric-polyfill.so"
@@ -33,26 +33,16 @@ def prove(text):
     proofs.append(text)
 
 
-def output_of(command, environment=None):
-    """What a command prints; a Failure if it does not end well within ten seconds."""
-    try:
-        done = subprocess.run(command, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
-    except subprocess.TimeoutExpired as error:
-        raise pingpong.Failure(f"{' '.join(command)} was not done after 10 s\n{error.output or ''}") from None
-    if done.returncode:
-        raise pingpong.Failure(f"{' '.join(command)} failed with status {done.returncode}\n{done.stdout}")
-    return done.stdout
-
-
 def udp_datagrams_sent():
     """UDP datagrams sent by this host since it started."""
-    names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Udp:"))
+    text = Path("/proc/net/snmp").read_text()
+    names, values = (line.split() for line in text.splitlines() if line.startswith("Udp:"))
     return int(values[names.index("OutDatagrams")])
 
 
-def library_version(environment=None):
-    return re.search(r"^libfabric: (\S+)", output_of(["fi_info", "--version"], environment), re.MULTILINE)[1]
+def library_version(environment):
+    text = run(["fi_info", "--version"], env=os.environ | environment)
+    return re.search(r"^libfabric: (\S+)", text, re.MULTILINE)[1]
 
 
 def show_untouched():
@@ -61,24 +51,24 @@ def show_untouched():
     if not shutil.which("dpkg"):
         print(f"   {programs}: not from a Debian package, their origin is not checked")
         return
-    package = output_of(["dpkg-query", "--show", "libfabric-bin"]).split()
-    changed = output_of(["dpkg", "--verify", "libfabric-bin"])
+    package = run(["dpkg-query", "--show", "libfabric-bin"]).split()
+    changed = run(["dpkg", "--verify", "libfabric-bin"])
     if re.search(r"\s/usr/bin/", changed):
-        raise pingpong.Failure(f"dpkg --verify says that these programs are not Debian's any more:\n{changed}")
+        raise Failure(f"dpkg --verify says that these programs are not Debian's any more:\n{changed}")
     prove(f"{programs} are the unmodified files of {' '.join(package)} (dpkg --verify)")
 
 
 def run_fi_info(way, environment):
     command = ["fi_info", "-p", "polyfill"]
     heading(f"{way}: {' '.join(command)}")
-    output = output_of(command, environment)
+    output = run(command, env=os.environ | environment)
     print(output, end="")
     entries = output.count("provider: polyfill\n")
     if not entries:
-        raise pingpong.Failure("fi_info does not list the provider polyfill")
-    native, ours = library_version(), library_version(environment)
-    prove(f"{way}: fi_info was answered by our library: {entries} entries of provider polyfill, library version {ours}; "
-          f"Debian's is {native} and has no such provider")
+        raise Failure("fi_info does not list the provider polyfill")
+    native, ours = library_version({}), library_version(environment)
+    prove(f"{way}: fi_info was answered by our library: {entries} entries of provider polyfill, version {ours}; "
+          f"Debian's library is {native} and has no such provider")
 
 
 def check_what_was_held(way, outcome):
@@ -86,11 +76,11 @@ def check_what_was_held(way, outcome):
     for role, seen in (("server", outcome.server), ("client", outcome.client)):
         ours = {path for path in seen.libraries if Path(path).exists() and LIBRARY.samefile(path)}
         if not ours:
-            raise pingpong.Failure(f"the {role} did not load {LIBRARY}, but {seen.libraries}")
+            raise Failure(f"the {role} did not load {LIBRARY}, but {seen.libraries}")
         if way == "LD_LIBRARY_PATH" and seen.libraries != ours:
-            raise pingpong.Failure(f"the {role} also loaded {seen.libraries - ours}")
+            raise Failure(f"the {role} also loaded {seen.libraries - ours}")
         if not seen.udp_ports:
-            raise pingpong.Failure(f"the {role} never had a UDP socket; TCP sockets: {seen.tcp_ports}")
+            raise Failure(f"the {role} never had a UDP socket; TCP sockets: {seen.tcp_ports}")
     return outcome.server.udp_ports, outcome.client.udp_ports
 
 
@@ -106,11 +96,11 @@ def run_pingpong(way, environment, provider, full):
             print(line)
     sizes = [size for size, _, _ in outcome.rows]
     if LARGEST not in sizes:
-        raise pingpong.Failure(f"fi_pingpong did not reach {LARGEST} bytes:\n{outcome.table}")
+        raise Failure(f"fi_pingpong did not reach {LARGEST} bytes:\n{outcome.table}")
     server, client = check_what_was_held(way, outcome)
     others = {ports for seen in (outcome.server, outcome.client) for ports in seen.tcp_ports if port not in ports}
     if others:
-        raise pingpong.Failure(f"TCP sockets besides fi_pingpong's own control connection: {others}")
+        raise Failure(f"TCP sockets besides fi_pingpong's own control connection: {others}")
     ports = " and ".join(",".join(map(str, sorted(side))) for side in (server, client))
     prove(f"{way}: -p '{provider}': {len(sizes)} sizes from {sizes[0]} to {sizes[-1]} bytes, every byte checked, in "
           f"{outcome.seconds:.1f} s, between UDP ports {ports} ({datagrams} datagrams; the only TCP connection is "
@@ -122,13 +112,14 @@ def main():
     parser.add_argument("--full", action="store_true", help="print every row of fi_pingpong's tables")
     full = parser.parse_args().full
     started = time.monotonic()
+    end_in_order_on_sigterm()
     try:
         show_untouched()
         for way, environment in WAYS_IN.items():
             run_fi_info(way, environment)
             for provider in PROVIDERS:
                 run_pingpong(way, environment, provider, full)
-    except pingpong.Failure as failure:
+    except Failure as failure:
         sys.stdout.flush()
         print(f"\nerror: {failure}", file=sys.stderr)
         failed = 1

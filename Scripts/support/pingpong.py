@@ -10,12 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cases import Failure
+
 SOCKET_TABLES = ("udp", "udp6", "tcp", "tcp6")
 LISTENING = "0A"
-
-
-class Failure(Exception):
-    """The run did not do what it must; the text says what happened and shows both outputs."""
 
 
 @dataclass
@@ -92,7 +90,8 @@ def run(provider, address, *, arguments, environment, on_server=(), on_client=()
     """Runs `fi_pingpong -p provider -e rdm -c arguments` against `address` and returns the Outcome.
 
     on_server and on_client are command prefixes (`ip netns exec X`) that replace themselves by what they run. `during`
-    is called with the client's Popen again and again while both run. Raises Failure, and leaves no process behind.
+    is called with the client's Popen again and again while both run. Raises Failure with both outputs. No process is
+    left behind.
     """
     port = port or free_port()
     command = ["fi_pingpong", "-p", provider, "-e", "rdm", "-c", *arguments]
