@@ -5,7 +5,7 @@ import Synchronization
 /// a moment only (two processes may share one core) and then sleeps in the kernel. Not recursive, not fair.
 ///
 /// Measured on x86_64: an uncontended pair costs about half of pthread_mutex_lock and pthread_mutex_unlock.
-package struct Lock: ~Copyable, @unchecked Sendable {
+public struct Lock: ~Copyable, @unchecked Sendable {
   private let state = Atomic<UInt32>(Lock.free)
   private let parking: UnsafeMutablePointer<Parking>
 

@@ -92,7 +92,7 @@ package struct NetworkInterface {
 
 /// The usable addresses of this host, best first: real interfaces before loopback, faster before slower, IPv4 before
 /// IPv6, else in the system's order.
-package struct InterfaceList: ~Copyable {
+public struct InterfaceList: ~Copyable {
   private let elements: UnsafeMutablePointer<NetworkInterface>
   package let count: Int
 

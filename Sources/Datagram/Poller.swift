@@ -3,7 +3,7 @@ import CPlatform
 /// Sleeps until one of a few descriptors has input or an error: epoll(7), or poll(2) on the portable path.
 ///
 /// Level-triggered. A socket with unread errors counts as ready until ``UDPSocket/nextError()`` has returned nil.
-package struct Poller: ~Copyable {
+public struct Poller: ~Copyable {
   /// Ready whenever a watched descriptor is, so that a program can sleep on it instead (FI_WAIT_FD); -1 on the portable
   /// path, which has none.
   package let descriptor: Int32

@@ -12,7 +12,7 @@ struct ReceiveQueue: ~Copyable {
   let messages: MessageArray
   let filled: UnsafeMutablePointer<Filled>
   private(set) var count = 0
-  /// The last call brought something, so that a batch is worth asking for.
+  /// More than one buffer can be expected, so that a batch is worth asking for.
   var isBusy = false
   private let slices: UnsafeMutablePointer<iovec>
   private let buffers: UnsafeMutableRawPointer

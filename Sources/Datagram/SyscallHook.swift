@@ -31,6 +31,8 @@ package enum SyscallVerdict {
 package final class SyscallHook {
   /// Every call since installation, in order.
   package private(set) var trace: [SyscallRecord] = []
+  /// Every descriptor closed since installation, in order.
+  package private(set) var closed: [Int32] = []
   private let decide: (SyscallRecord) -> SyscallVerdict
 
   package init(_ decide: @escaping (SyscallRecord) -> SyscallVerdict = { _ in .pass }) { self.decide = decide }
@@ -47,6 +49,8 @@ package final class SyscallHook {
   static var current: SyscallHook? {
     platform_syscall_hook()!.pointee.map { Unmanaged<SyscallHook>.fromOpaque($0).takeUnretainedValue() }
   }
+
+  func noteClose(_ descriptor: Int32) { closed.append(descriptor) }
 
   func verdict(_ record: SyscallRecord) -> SyscallVerdict {
     trace.append(record)

@@ -24,6 +24,11 @@ enum Syscall {
   }
 
   @inline(never)
+  static func connect(_ descriptor: Int32, _ address: UnsafeRawPointer, _ length: Int) -> Int {
+    platform_connect(descriptor, address, socklen_t(length))
+  }
+
+  @inline(never)
   static func socketName(_ descriptor: Int32, _ address: UnsafeMutableRawPointer, capacity: Int) -> Int {
     var length = socklen_t(capacity)
     let result = call(.socketName, descriptor) { _ in platform_getsockname(descriptor, address, &length) }
@@ -112,7 +117,12 @@ enum Syscall {
 
   /// Closes once: after EINTR the descriptor is already gone, and its number may be somebody else's.
   @inline(never)
-  static func close(_ descriptor: Int32) { _ = platform_close(descriptor) }
+  static func close(_ descriptor: Int32) {
+    #if DEBUG && !hasFeature(Embedded)
+    SyscallHook.current?.noteClose(descriptor)
+    #endif
+    _ = platform_close(descriptor)
+  }
 
   /// Waits for input or an error on any entry. An interrupted wait goes on for what is left of the time.
   @inline(never)

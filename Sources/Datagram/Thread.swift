@@ -1,7 +1,7 @@
 import CPlatform
 
 /// A thread of the library itself: every signal blocked, joined before its owner goes away.
-package struct Thread: ~Copyable {
+public struct Thread: ~Copyable {
   private let handle: pthread_t
   private var joined = false
 

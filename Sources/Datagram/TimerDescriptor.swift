@@ -3,7 +3,7 @@ import CPlatform
 
 /// A descriptor that becomes readable at a time: it lets a program that sleeps on a poller's descriptor of its own
 /// accord (FI_WAIT_FD) wake for protocol timers. timerfd_create(2).
-package struct TimerDescriptor: ~Copyable {
+public struct TimerDescriptor: ~Copyable {
   /// Readable once the deadline has passed, until ``arm(at:)`` or ``disarm()``.
   package let descriptor: Int32
   private var armed: UInt64 = 0

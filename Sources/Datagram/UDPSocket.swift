@@ -6,7 +6,7 @@ import CPlatform
 /// recvmsg alone. What the kernel refuses is done without, at once and for good. One thread at a time.
 ///
 /// Man pages: udp(7), ip(7), ipv6(7)
-package struct UDPSocket: ~Copyable {
+public struct UDPSocket: ~Copyable {
   /// For a poller: readable when datagrams or errors wait.
   package let descriptor: Int32
   /// The bound address, with the port that the system chose where none was asked for.

@@ -2,7 +2,7 @@ import CPlatform
 
 /// A descriptor that any thread makes readable, to end another's ``Poller/wait(timeout:)``: an eventfd(2), or a pipe
 /// where there is none.
-package struct WakeDescriptor: ~Copyable {
+public struct WakeDescriptor: ~Copyable {
   /// Readable while signalled. To be watched, not read.
   package let descriptor: Int32
   private let writeEnd: Int32
