@@ -64,12 +64,8 @@ extension Port {
 
   @inline(never)
   private func holdMessage(_ event: UnsafePointer<Event>) {
-    guard let index = unexpected.allocate() else {
-      // As many messages are held as the transport can hold, so it declines as well: the packet counts as lost and
-      // comes again.
-      if let handle = transport.hold(cookie: Cookies()) { transport.discardHeld(handle, now: 0) }
-      return
-    }
+    // There is an element for every message that the transport can hold.
+    let index = unexpected.allocate()!
     let entry = unexpected[index]
     entry.initialize(
       to: UnexpectedMessage(
