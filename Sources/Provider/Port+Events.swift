@@ -64,12 +64,8 @@ extension Port {
 
   @inline(never)
   private func holdMessage(_ event: UnsafePointer<Event>) {
-    guard let index = unexpected.allocate() else {
-      // As many messages are held as the transport can hold, so it declines as well: the packet counts as lost and
-      // comes again.
-      if let handle = transport.hold(cookie: Cookies()) { transport.discardHeld(handle, now: 0) }
-      return
-    }
+    // There is an element for every message that the transport can hold.
+    let index = unexpected.allocate()!
     let entry = unexpected[index]
     entry.initialize(
       to: UnexpectedMessage(
@@ -250,14 +246,14 @@ extension Port {
 private func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
   if count == 1 {
     let fitting = min(length, slices.pointee.count)
-    if fitting > 0 { memcpy(slices.pointee.base, payload, fitting) }
+    if fitting > 0 { memcpy(slices.pointee.base.unsafelyUnwrapped, payload, fitting) }
     return
   }
   var position = payload
   var missing = length
   for index in 0..<count where missing > 0 {
     let fitting = min(missing, slices[index].count)
-    if fitting > 0 { memcpy(slices[index].base, position, fitting) }
+    if fitting > 0 { memcpy(slices[index].base.unsafelyUnwrapped, position, fitting) }
     position += fitting
     missing -= fitting
   }

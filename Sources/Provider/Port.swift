@@ -100,6 +100,18 @@ package final class Port {
   /// Whether a pump has something to do that no descriptor and no timer will tell of.
   package var hasWork: Bool { transport.wantsTransmit || !batch.isEmpty || inputIndex < inputCount }
 
+  /// Receives and operations that may still be posted.
+  package var receivesLeft: Int {
+    lock()
+    defer { unlock() }
+    return receives.available
+  }
+  package var operationsLeft: Int {
+    lock()
+    defer { unlock() }
+    return options.transmitQueueSize - outstanding
+  }
+
   // MARK: References
 
   @inline(__always)
