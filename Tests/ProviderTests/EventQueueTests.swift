@@ -4,7 +4,7 @@ import Datagram
 import Provider
 import Testing
 
-private func queue(
+private func open(
   _ fabric: Fabric, flags: UInt64 = FI_WRITE, wait: fi_wait_obj = FI_WAIT_NONE, size: Int = 0
 ) throws(FabricError) -> EventQueue {
   let attributes = UnsafeMutablePointer<fi_eq_attr>.allocate(capacity: 1)
@@ -34,7 +34,7 @@ private func readCode(_ queue: EventQueue) -> Int32? {
   init() throws { fabric = try Fabric(name: "10.0.0.0/8", apiVersion: .library) }
 
   @Test func keepsOrderAndBytes() throws {
-    let queue = try queue(fabric)
+    let queue = try open(fabric)
     #expect(readCode(queue) == FI_EAGAIN)
     for number in 0..<50 {
       let bytes = [UInt8](repeating: UInt8(number), count: number)
@@ -51,7 +51,7 @@ private func readCode(_ queue: EventQueue) -> Int32? {
   }
 
   @Test func errorsStandInTheWay() throws {
-    let queue = try queue(fabric)
+    let queue = try open(fabric)
     var error = fi_eq_err_entry()
     #expect(errorCode { () throws(FabricError) in _ = try queue.readError(into: &error, flags: 0) } == FI_EAGAIN)
     _ = try queue.write(event: 1, nil, length: 0)
@@ -75,17 +75,15 @@ private func readCode(_ queue: EventQueue) -> Int32? {
   }
 
   @Test func writingIsForQueuesThatAskedForIt() throws {
-    let queue = try queue(fabric, flags: 0)
+    let queue = try open(fabric, flags: 0)
     #expect(errorCode { () throws(FabricError) in _ = try queue.write(event: 1, nil, length: 0) } == FI_EINVAL)
-    #expect(errorCode { () throws(FabricError) in _ = try self.queue(flags: 1 << 5) } == FI_EINVAL)
-    #expect(errorCode { () throws(FabricError) in _ = try self.queue(flags: FI_PEER) } == FI_ENOSYS)
+    #expect(errorCode { () throws(FabricError) in _ = try open(fabric, flags: 1 << 5) } == FI_EINVAL)
+    #expect(errorCode { () throws(FabricError) in _ = try open(fabric, flags: FI_PEER) } == FI_ENOSYS)
     try queue.close()
   }
 
-  private func queue(flags: UInt64) throws(FabricError) -> EventQueue { try ProviderTests.queue(fabric, flags: flags) }
-
   @Test func isBounded() throws {
-    let queue = try queue(fabric, size: 1)
+    let queue = try open(fabric, size: 1)
     var written = 0
     while errorCode({ () throws(FabricError) in _ = try queue.write(event: 1, nil, length: 0) }) == nil { written += 1 }
     #expect(written >= 1 && written < 100_000)
@@ -95,7 +93,7 @@ private func readCode(_ queue: EventQueue) -> Int32? {
   }
 
   @Test(arguments: [FI_WAIT_FD, FI_WAIT_UNSPEC, FI_WAIT_POLLFD]) func waits(kind: fi_wait_obj) throws {
-    let queue = try queue(fabric, wait: kind)
+    let queue = try open(fabric, wait: kind)
     let before = Clock.now()
     #expect(
       errorCode { () throws(FabricError) in
@@ -114,7 +112,7 @@ private func readCode(_ queue: EventQueue) -> Int32? {
   }
 
   @Test func withoutWaitObjectNobodyWaits() throws {
-    let queue = try queue(fabric)
+    let queue = try open(fabric)
     #expect(
       errorCode { () throws(FabricError) in
         _ = try queue.wait(event: nil, into: nil, length: 0, timeout: 0, flags: 0)
@@ -122,18 +120,14 @@ private func readCode(_ queue: EventQueue) -> Int32? {
     #expect(errorCode { () throws(FabricError) in try queue.control(Int32(FI_GETWAITOBJ), nil) } == FI_ENODATA)
     #expect(errorCode { () throws(FabricError) in try queue.prepareToWait() } == FI_EINVAL)
     for kind in [FI_WAIT_MUTEX_COND, FI_WAIT_YIELD, FI_WAIT_SET, fi_wait_obj(rawValue: 99)] {
-      #expect(errorCode { () throws(FabricError) in _ = try self.queue(wait: kind) } == FI_EINVAL)
+      #expect(errorCode { () throws(FabricError) in _ = try open(fabric, wait: kind) } == FI_EINVAL)
     }
     try queue.close()
   }
 
-  private func queue(wait: fi_wait_obj) throws(FabricError) -> EventQueue {
-    try ProviderTests.queue(fabric, wait: wait)
-  }
-
   @Test func keepsItsFabricOpen() throws {
     let fabric = try Fabric(name: "10.0.0.0/8", apiVersion: .library)
-    let queue = try queue(fabric)
+    let queue = try open(fabric)
     #expect(errorCode { () throws(FabricError) in try fabric.close() } == FI_EBUSY)
     queue.addBinding()
     #expect(errorCode { () throws(FabricError) in try queue.close() } == FI_EBUSY)

@@ -3,7 +3,9 @@ import Provider
 import Testing
 import Transport
 
-private let memory = (Slice(base: UnsafeMutableRawPointer(bitPattern: 0x1000), count: 64), Slice(base: nil, count: 0))
+private var memory: (Slice, Slice) {
+  (Slice(base: UnsafeMutableRawPointer(bitPattern: 0x1000), count: 64), Slice(base: nil, count: 0))
+}
 
 @Suite struct MemoryRegionTests {
   @Test func localRegionsHaveNoKeyAndNeverClash() throws {
