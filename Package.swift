@@ -37,6 +37,7 @@ let package = Package(
     .testTarget(name: "ContainersTests", dependencies: ["Containers"]),
     .testTarget(name: "PacketTests", dependencies: ["Packet", "Containers"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
+    .testTarget(name: "ProviderTests", dependencies: ["Provider", "Datagram", "CPlatform", "CFabric"]),
   ],
   swiftLanguageModes: [.v6]
 )
