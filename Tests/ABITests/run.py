@@ -14,11 +14,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from checks import calls, debian, facts, headers
+from checks import calls, debian, facts, foreign, headers, library, symbols
 from checks.common import ROOT, Suite, load_facts, stop
 
 TOOLS = ["gcc", "g++", "ld", "nm", "readelf", "strip", "ldd", "abidiff"]
-SUBJECTS = [headers, facts, calls, debian]
+SUBJECTS = [headers, facts, calls, debian, symbols, library, foreign]
 
 
 def main():
