@@ -1,7 +1,7 @@
 """Programs that run against a library: entry points for older programs, a walk through all tables, and the calls that
 take a printf format.
 
-Each program runs against Debian's libfabric 1.17 too, as far as that goes, which shows that the program itself is right.
+Each program runs against Debian's libfabric 1.17 too, as far as that goes: that shows that the program is right.
 """
 
 import os
@@ -34,8 +34,8 @@ def build(suite, name, facts):
   suite.write("versions.h", versions_header(facts))
   binary = suite.path(name)
   source = os.path.join(HERE, "programs", f"{name}.c")
-  succeed(["gcc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations", "-O1", "-g", "-I", INCLUDE,
-           "-I", suite.work, source, "-o", binary, "-ldl"])
+  succeed(["gcc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations", "-O1", "-g",
+           "-I", INCLUDE, "-I", suite.work, source, "-o", binary, "-ldl"])
   return binary
 
 
@@ -71,7 +71,7 @@ def run_program_against(suite, facts, label, name, arguments, at_least):
 
 
 def check_overread_is_noticed(suite, facts):
-  """libfabric 1.17 reads too far at 1.1 and 1.2, where it widens the outer structure alone: the program has to see it."""
+  """libfabric 1.17 reads too far at 1.1 and 1.2, where it widens the outer structure alone: the program sees it."""
   binary = build(suite, "compat", facts)
   done = run_program([binary, DEBIAN, DEBIAN_PROVIDER, "1.3", "1.1"])
   require("touched memory that the structures of this version do not have" in done.stdout, done.stdout)
