@@ -159,7 +159,7 @@ def check_loading_twice(suite):
 
 def with_library(suite, check, *arguments):
   if not os.path.exists(suite.library):
-    raise Failure(f"there is no {suite.library}: build the library first, or name it with --library")
+    raise Failure(f"there is no {suite.library}: build the library first, or name it as an argument")
   check(*arguments)
 
 

@@ -293,6 +293,11 @@ static void versions_mix(void) {
   copy = dupinfo()(info);
   EXPECT(copy && !copy->next);
   EXPECT(copy->domain_attr->mr_mode == info->domain_attr->mr_mode);
+  // The nic is copied where the version has one, and not shared.
+  if (now->info <= offsetof(struct fi_info, nic) || !info->nic)
+    EXPECT(!copy->nic);
+  else
+    EXPECT(copy->nic && copy->nic != info->nic && copy->nic->fid.fclass == FI_CLASS_NIC);
   newest_freeinfo(copy);
   freeinfo()(info);
 }
