@@ -22,30 +22,39 @@ static void *library;
 static int older;
 static char buffer[4096];
 
+static void *exported(const char *name) {
+  void *address = dlsym(library, name);
+  if (!address) {
+    printf("FAIL %s: not exported\n", name);
+    exit(1);
+  }
+  return address;
+}
+
 // The exported functions, found in the library given and not in one that the linker chose.
 int fi_getinfo(uint32_t version, const char *node, const char *service, uint64_t flags, const struct fi_info *hints,
                struct fi_info **info) {
   int (*call)(uint32_t, const char *, const char *, uint64_t, const struct fi_info *, struct fi_info **);
-  *(void **)&call = dlsym(library, "fi_getinfo");
+  *(void **)&call = exported("fi_getinfo");
   return call(version, node, service, flags, hints, info);
 }
 
 struct fi_info *fi_dupinfo(const struct fi_info *info) {
   struct fi_info *(*call)(const struct fi_info *);
-  *(void **)&call = dlsym(library, "fi_dupinfo");
+  *(void **)&call = exported("fi_dupinfo");
   return call(info);
 }
 
 int fi_fabric(struct fi_fabric_attr *attr, struct fid_fabric **fabric, void *context) {
   int (*call)(struct fi_fabric_attr *, struct fid_fabric **, void *);
-  *(void **)&call = dlsym(library, "fi_fabric");
+  *(void **)&call = exported("fi_fabric");
   return call(attr, fabric, context);
 }
 
 int fi_open(uint32_t version, const char *name, void *attr, size_t attr_len, uint64_t flags, struct fid **fid,
             void *context) {
   int (*call)(uint32_t, const char *, void *, size_t, uint64_t, struct fid **, void *);
-  *(void **)&call = dlsym(library, "fi_open");
+  *(void **)&call = exported("fi_open");
   return call(version, name, attr, attr_len, flags, fid, context);
 }
 

@@ -57,6 +57,8 @@ class Library:
 
   def check(self, name, *arguments):
     """Calls a function that returns 0."""
+    if not hasattr(self, name):
+      sys.exit(f"{name} is not exported")
     result = getattr(self, name)(*arguments)
     if result != 0:
       sys.exit(f"{name} returned {result}: {self.fi_strerror(-result).decode()}")
