@@ -85,4 +85,4 @@ def run(suite, facts):
   run_program_against(suite, facts, "variadic calls of libfabric 1.17", "variadic", [DEBIAN], 10)
   run_program_against(suite, facts, "variadic calls of polyfill", "variadic", [suite.library], 10)
   run_program_against(suite, facts, "compat of polyfill", "compat", [suite.library, PROVIDER, NEWEST, *API], 92)
-  run_program_against(suite, facts, "tables of polyfill", "tables", [suite.library, PROVIDER], 60)
+  run_program_against(suite, facts, "tables of polyfill", "tables", [suite.library, PROVIDER], 50)

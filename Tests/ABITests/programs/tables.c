@@ -214,7 +214,7 @@ static void domain_objects(struct fid_domain *domain, struct fi_info *info) {
   memset(&set_attr, 0, sizeof set_attr);
   cq_attr.format = FI_CQ_FORMAT_TAGGED;
 
-  if (opened("counter", 1, fi_cntr_open(domain, &cntr_attr, &cntr, NULL))) {
+  if (opened("counter", 0, fi_cntr_open(domain, &cntr_attr, &cntr, NULL))) {
     check_fid("counter", &cntr->fid, FI_CLASS_CNTR);
     WALK("counter", cntr->ops, fi_ops_cntr);
     close_object("counter", &cntr->fid);
