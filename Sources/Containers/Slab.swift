@@ -20,7 +20,9 @@ package struct Slab<Element: BitwiseCopyable>: ~Copyable {
 
   package init(capacity: Int) {
     precondition(capacity > 0 && capacity < Int(UInt32.max))
+    // A free element holds the index of the next free one.
     precondition(MemoryLayout<Element>.stride >= MemoryLayout<UInt32>.size)
+    precondition(MemoryLayout<Element>.alignment >= MemoryLayout<UInt32>.alignment)
     self.capacity = UInt32(capacity)
     base = UnsafeMutablePointer<Element>.allocate(capacity: capacity)
   }
