@@ -20,9 +20,6 @@ let package = Package(
   traits: [
     .trait(name: "Embedded", description: "Build the shipped library in Embedded Swift: no runtime, libc alone.")
   ],
-  dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
-  ],
   targets: [
     .target(
       name: "CFabric", path: ".", sources: ["Sources/CFabric"], publicHeadersPath: "include",
@@ -40,13 +37,6 @@ let package = Package(
     .testTarget(name: "ContainersTests", dependencies: ["Containers"]),
     .testTarget(name: "PacketTests", dependencies: ["Packet", "Containers"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
-    .target(
-      name: "SimulationSupport", dependencies: ["Transport", "Packet", "Containers"], path: "Tests/SimulationSupport"),
-    .testTarget(name: "TransportTests", dependencies: ["SimulationSupport", "Transport", "Packet"]),
-    .executableTarget(
-      name: "simulator",
-      dependencies: ["SimulationSupport", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-      path: "Tests/Simulator"),
   ],
   swiftLanguageModes: [.v6]
 )

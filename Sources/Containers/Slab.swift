@@ -5,7 +5,7 @@
 /// Elements must be trivial: nothing is initialized or destroyed when they change hands.
 ///
 /// Not thread-safe; the owner serializes.
-package struct Slab<Element: BitwiseCopyable>: ~Copyable {
+public struct Slab<Element: BitwiseCopyable>: ~Copyable {
   /// Stands for "no element" wherever an index is stored.
   package static var none: UInt32 { .max }
 

@@ -1,3 +1,4 @@
+import Containers
 import Packet
 
 // Sessions: how they begin and how they end.

@@ -9,7 +9,7 @@ import Packet
 /// the buffer pool, which grows to what was in use at once.
 ///
 /// Not thread-safe; the owner serializes. The protocol is specified in docs/PROTOCOL.md.
-package struct TransportEndpoint: ~Copyable {
+public struct TransportEndpoint: ~Copyable {
   package let configuration: TransportConfiguration
   package let localAddress: PeerAddress
   package internal(set) var statistics = TransportStatistics()
