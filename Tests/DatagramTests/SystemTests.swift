@@ -99,7 +99,7 @@ import Testing
     var yields = false
   }
 
-  @Test(arguments: [false, true]) func lockExcludes(yields: Bool) throws {
+  @Test(.timeLimit(.minutes(1)), arguments: [false, true]) func lockExcludes(yields: Bool) throws {
     let shared = UnsafeMutablePointer<Shared>.allocate(capacity: 1)
     shared.initialize(to: Shared(yields: yields))
     defer {
