@@ -24,6 +24,11 @@ enum Syscall {
   }
 
   @inline(never)
+  static func connect(_ descriptor: Int32, _ address: UnsafeRawPointer, _ length: Int) -> Int {
+    platform_connect(descriptor, address, socklen_t(length))
+  }
+
+  @inline(never)
   static func socketName(_ descriptor: Int32, _ address: UnsafeMutableRawPointer, capacity: Int) -> Int {
     var length = socklen_t(capacity)
     let result = call(.socketName, descriptor) { _ in platform_getsockname(descriptor, address, &length) }

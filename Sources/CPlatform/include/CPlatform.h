@@ -41,6 +41,10 @@
 
 static inline ssize_t platform_result(ssize_t result) { return result < 0 ? -(ssize_t)errno : result; }
 
+/// errno(3), for code that must leave it as it was.
+static inline int platform_errno(void) { return errno; }
+static inline void platform_set_errno(int value) { errno = value; }
+
 // MARK: Time, threads, locks
 
 /// Nanoseconds of CLOCK_MONOTONIC, 0 if the clock cannot be read. clock_gettime(2).
@@ -135,6 +139,10 @@ static inline ssize_t platform_write(int fd, const void *buffer, size_t count) {
 }
 static inline ssize_t platform_close(int fd) { return platform_result(close(fd)); }
 static inline ssize_t platform_open_read(const char *path) { return platform_result(open(path, O_RDONLY | O_CLOEXEC)); }
+/// Creates a file that must not exist yet, for writing. open(2), O_EXCL.
+static inline ssize_t platform_create_new(const char *path, mode_t mode) {
+  return platform_result(open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, mode));
+}
 static inline ssize_t platform_poll(struct pollfd *entries, unsigned count, int timeout_ms) {
   return platform_result(poll(entries, (nfds_t)count, timeout_ms));
 }
@@ -164,6 +172,9 @@ static inline ssize_t platform_pipe(int ends[2]) {
 
 static inline ssize_t platform_bind(int fd, const void *address, socklen_t length) {
   return platform_result(bind(fd, (const struct sockaddr *)address, length));
+}
+static inline ssize_t platform_connect(int fd, const void *address, socklen_t length) {
+  return platform_result(connect(fd, (const struct sockaddr *)address, length));
 }
 static inline ssize_t platform_getsockname(int fd, void *address, socklen_t *length) {
   return platform_result(getsockname(fd, (struct sockaddr *)address, length));
