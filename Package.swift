@@ -33,6 +33,9 @@ let package = Package(
       name: "Provider", dependencies: ["Transport", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
     .target(name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
+    // With FabricABI because the C of CFabric calls back into it.
+    .testTarget(
+      name: "ProviderTests", dependencies: ["FabricABI", "Provider", "Datagram", "CPlatform", "CFabric"]),
   ],
   swiftLanguageModes: [.v6]
 )
