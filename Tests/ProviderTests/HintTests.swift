@@ -197,5 +197,6 @@ final class Hints {
 }
 
 extension APIVersion: CustomTestStringConvertible {
+  /// The version as programs write it.
   public var testDescription: String { "\(major).\(minor)" }
 }
