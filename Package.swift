@@ -32,6 +32,10 @@ let package = Package(
     .target(
       name: "Provider", dependencies: ["Transport", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
     .target(name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings),
+
+    // Tests, in regular mode only.
+    .testTarget(name: "ContainersTests", dependencies: ["Containers"]),
+    .testTarget(name: "PacketTests", dependencies: ["Packet", "Containers"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
     // With FabricABI because the C of CFabric calls back into it.
     .testTarget(
