@@ -109,22 +109,6 @@ CASE(every_access_right) {
   node_close(&node);
 }
 
-CASE(unknown_flags) {
-  struct node node;
-  node_open_domain(&node, NULL);
-  struct fid_mr *mr = NULL;
-  assert_fails(fi_mr_reg(node.domain, memory, sizeof memory, FI_REMOTE_WRITE, 0, 1, UINT64_C(1) << 3, &mr, NULL));
-  node_close(&node);
-}
-
-CASE(offset_is_reserved) {
-  struct node node;
-  node_open_domain(&node, NULL);
-  struct fid_mr *mr = NULL;
-  assert_fails(fi_mr_reg(node.domain, memory, sizeof memory, FI_REMOTE_WRITE, 64, 1, 0, &mr, NULL));
-  node_close(&node);
-}
-
 CASE(regv_with_one_buffer) {
   struct node node;
   node_open_domain(&node, NULL);
