@@ -118,6 +118,12 @@ double time_factor(void) {
 
 double deadline_after(double seconds_from_now) { return seconds() + seconds_from_now * time_factor(); }
 
+double default_wait(void) {
+  const char *text = getenv("CONFORMANCE_WAIT");
+  double wait = text ? atof(text) : 5;
+  return wait > 0 ? wait : 5;
+}
+
 void sleep_ms(int milliseconds) {
   struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
   nanosleep(&pause, NULL);

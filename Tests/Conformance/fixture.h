@@ -81,7 +81,9 @@ double deadline_after(double seconds_from_now);
 double time_factor(void);
 void sleep_ms(int milliseconds);
 
-#define DEFAULT_WAIT 5.0
+// How long waiting helpers wait: 5 s, or CONFORMANCE_WAIT.
+#define DEFAULT_WAIT default_wait()
+double default_wait(void);
 
 // ---- data --------------------------------------------------------------------------------------------------------
 
