@@ -5,7 +5,7 @@
 /// by the credits that were granted.
 ///
 /// Not thread-safe; the owner serializes.
-package struct BufferPool: ~Copyable {
+public struct BufferPool: ~Copyable {
   package static var smallest: Int { 64 }
   package static var largest: Int { 128 * 1024 }
   private static var classes: Int { 12 }

@@ -4,7 +4,7 @@
 /// full, so insertion is amortized O(1); lookups never allocate.
 ///
 /// Not thread-safe; the owner serializes.
-package struct HashIndex: ~Copyable {
+public struct HashIndex: ~Copyable {
   private struct Entry: BitwiseCopyable {
     var hash: UInt64
     var index: UInt32

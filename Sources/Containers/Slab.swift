@@ -5,7 +5,7 @@
 /// Elements must be trivial: nothing is initialized or destroyed when they change hands.
 ///
 /// Not thread-safe; the owner serializes.
-package struct Slab<Element: BitwiseCopyable>: ~Copyable {
+public struct Slab<Element: BitwiseCopyable>: ~Copyable {
   /// Stands for "no element" wherever an index is stored.
   package static var none: UInt32 { .max }
 
@@ -20,7 +20,9 @@ package struct Slab<Element: BitwiseCopyable>: ~Copyable {
 
   package init(capacity: Int) {
     precondition(capacity > 0 && capacity < Int(UInt32.max))
+    // A free element holds the index of the next free one.
     precondition(MemoryLayout<Element>.stride >= MemoryLayout<UInt32>.size)
+    precondition(MemoryLayout<Element>.alignment >= MemoryLayout<UInt32>.alignment)
     self.capacity = UInt32(capacity)
     base = UnsafeMutablePointer<Element>.allocate(capacity: capacity)
   }

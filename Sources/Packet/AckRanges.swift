@@ -9,6 +9,11 @@ package struct AckRanges: BitwiseCopyable {
   package struct Run: BitwiseCopyable {
     package var first: UInt64
     package var last: UInt64
+
+    package init(first: UInt64, last: UInt64) {
+      self.first = first
+      self.last = last
+    }
   }
 
   package private(set) var count = 0
@@ -40,8 +45,9 @@ package struct AckRanges: BitwiseCopyable {
       runs[0].last = number
       return true
     }
+    let isFirst = count == 0 && number == 1
     insertOutOfOrder(number)
-    return false
+    return isFirst
   }
 
   private mutating func insertOutOfOrder(_ number: UInt64) {

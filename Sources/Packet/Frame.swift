@@ -47,7 +47,9 @@ package struct FrameFlags: OptionSet, BitwiseCopyable {
   package var segmentCount: Int { Int(rawValue >> 4 & 7) }
 
   @inline(__always)
-  package static func segments(_ count: Int) -> FrameFlags { FrameFlags(rawValue: UInt8(truncatingIfNeeded: count) << 4) }
+  package static func segments(_ count: Int) -> FrameFlags {
+    FrameFlags(rawValue: UInt8(truncatingIfNeeded: count) << 4)
+  }
 }
 
 /// Part of remote memory that an RMA operation accesses; 24 bytes on the wire in this order.

@@ -138,11 +138,13 @@ package struct TransportParameters: BitwiseCopyable {
 package struct Cookie: BitwiseCopyable {
   package static var size: Int { 16 }
 
-  package var seconds: UInt64
+  /// When it was made, by the responder's clock in nanoseconds.
+  package var time: UInt64
+  /// Keyed hash of the time, the initiator's address and its session.
   package var code: UInt64
 
-  package init(seconds: UInt64, code: UInt64) {
-    self.seconds = seconds
+  package init(time: UInt64, code: UInt64) {
+    self.time = time
     self.code = code
   }
 }
@@ -192,13 +194,13 @@ package struct ChallengePacket: BitwiseCopyable {
     guard reader.has(Self.size) else { return nil }
     connection = reader.peek(4, as: UInt32.self)
     session = reader.peek(8, as: UInt64.self)
-    cookie = Cookie(seconds: reader.peek(16, as: UInt64.self), code: reader.peek(24, as: UInt64.self))
+    cookie = Cookie(time: reader.peek(16, as: UInt64.self), code: reader.peek(24, as: UInt64.self))
     reader.skip(Self.size)
   }
 
   package func encode(_ writer: inout ByteWriter) {
     encodeLongHeader(.challenge, flags: [], connection, session, &writer)
-    writer.write(cookie.seconds)
+    writer.write(cookie.time)
     writer.write(cookie.code)
   }
 }
@@ -233,7 +235,7 @@ package struct ConfirmHeader: BitwiseCopyable {
     connection = reader.peek(4, as: UInt32.self)
     session = reader.peek(8, as: UInt64.self)
     packetNumber = reader.peek(16, as: UInt32.self)
-    cookie = Cookie(seconds: reader.peek(24, as: UInt64.self), code: reader.peek(32, as: UInt64.self))
+    cookie = Cookie(time: reader.peek(24, as: UInt64.self), code: reader.peek(32, as: UInt64.self))
     reader.skip(40)
     guard let parameters = TransportParameters(&reader) else { return nil }
     self.parameters = parameters
@@ -243,7 +245,7 @@ package struct ConfirmHeader: BitwiseCopyable {
     encodeLongHeader(.confirm, flags: flags, connection, session, &writer)
     writer.write(packetNumber)
     writer.write(UInt32(0))
-    writer.write(cookie.seconds)
+    writer.write(cookie.time)
     writer.write(cookie.code)
     parameters.encode(&writer)
   }
@@ -270,7 +272,8 @@ package struct ResetPacket: BitwiseCopyable {
   }
 
   package func encode(_ kind: PacketKind, _ writer: inout ByteWriter) {
-    encodeLongHeader(kind, flags: PacketFlags(rawValue: kind == .version ? protocolVersion : 0), connection, session, &writer)
+    encodeLongHeader(
+      kind, flags: PacketFlags(rawValue: kind == .version ? protocolVersion : 0), connection, session, &writer)
   }
 }
 

@@ -16,7 +16,7 @@ package struct Transmit: BitwiseCopyable {
 /// that the batch is sent or dropped before an operation's completion is handed to the program.
 ///
 /// Not thread-safe; the owner serializes.
-package struct TransmitBatch: ~Copyable {
+public struct TransmitBatch: ~Copyable {
   package static var maximumTransmits: Int { 32 }
   /// POSIX promises 16 slices a call, Linux 1024.
   package static var maximumSlicesPerTransmit: Int { 512 }

@@ -1,1 +1,0 @@
-public struct DatagramProbe: ~Copyable { public var x = 1; public init() {} }

@@ -1,0 +1,141 @@
+import CFabric
+import Datagram
+import Provider
+
+/// fi_av(3), fi_av_open
+func domain_av_open(
+  _ domain: UnsafeMutablePointer<fid_domain>?, _ attr: UnsafeMutablePointer<fi_av_attr>?,
+  _ av: UnsafeMutablePointer<UnsafeMutablePointer<fid_av>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let attr, let av else { throw .invalidArgument }
+    let vector = try AddressVector(object(domain, lfp_domain.self), attr)
+    do throws(FabricError) {
+      let handle = try makeHandle(vector, lfp_av.self) {
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_AV), context: context, ops: &avBaseOps)
+        $0.fid.ops = UnsafeMutablePointer(&avOps)
+      }
+      attr.pointee.type = vector.type
+      av.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_av.self)
+    } catch {
+      try vector.close()
+      throw error
+    }
+  }
+}
+
+private func av_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  status { () throws(FabricError) in
+    try object(fid, lfp_av.self).close()
+    destroyHandle(fid, lfp_av.self)
+  }
+}
+
+private func av_insert(
+  _ av: UnsafeMutablePointer<fid_av>?, _ addr: UnsafeRawPointer?, _ count: Int,
+  _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  inserted { () throws(FabricError) in
+    let report = try report(fi_addr, flags, context)
+    guard count > 0 else { return 0 }
+    guard let addr else { throw .invalidArgument }
+    return try object(av, lfp_av.self).insert(addr, count: count, report)
+  }
+}
+
+private func av_insertsvc(
+  _ av: UnsafeMutablePointer<fid_av>?, _ node: UnsafePointer<CChar>?, _ service: UnsafePointer<CChar>?,
+  _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  av_insertsym(av, node, 1, service, 1, fi_addr, flags, context)
+}
+
+private func av_insertsym(
+  _ av: UnsafeMutablePointer<fid_av>?, _ node: UnsafePointer<CChar>?, _ nodecnt: Int,
+  _ service: UnsafePointer<CChar>?, _ svccnt: Int, _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64,
+  _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  inserted { () throws(FabricError) in
+    let report = try report(fi_addr, flags, context)
+    guard let node, let service else { throw .invalidArgument }
+    return try object(av, lfp_av.self).insert(
+      node: node, nodeCount: nodecnt, service: service, serviceCount: svccnt, report)
+  }
+}
+
+private func av_remove(
+  _ av: UnsafeMutablePointer<fid_av>?, _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ count: Int, _ flags: UInt64
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard flags == 0 else { throw .invalidArgument }
+    guard count > 0 else { return }
+    guard let fi_addr else { throw .invalidArgument }
+    try object(av, lfp_av.self).remove(fi_addr, count: count)
+  }
+}
+
+private func av_lookup(
+  _ av: UnsafeMutablePointer<fid_av>?, _ fi_addr: fi_addr_t, _ addr: UnsafeMutableRawPointer?,
+  _ addrlen: UnsafeMutablePointer<Int>?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let addrlen else { throw .invalidArgument }
+    addrlen.pointee = try object(av, lfp_av.self).lookup(fi_addr, into: addr, length: max(addrlen.pointee, 0))
+  }
+}
+
+private func av_lookup2(
+  _ av: UnsafeMutablePointer<fid_av>?, _ fi_addr: fi_addr_t, _ buf: UnsafeMutableRawPointer?,
+  _ len: UnsafeMutablePointer<Int>?, _ flags: UInt64, _ ctx: UnsafeMutablePointer<fid_xpu_ctx>?
+) -> Int32 {
+  flags == 0 ? av_lookup(av, fi_addr, buf, len) : notBuilt
+}
+
+private func av_straddr(
+  _ av: UnsafeMutablePointer<fid_av>?, _ addr: UnsafeRawPointer?, _ buf: UnsafeMutablePointer<CChar>?,
+  _ len: UnsafeMutablePointer<Int>?
+) -> UnsafePointer<CChar>? {
+  guard let addr, let len, let address = SocketAddress(sockaddr: addr, length: SocketAddress.sockaddrCapacity) else {
+    return nil
+  }
+  return withUnsafeTemporaryAllocation(of: CChar.self, capacity: straddrCapacity) { memory in
+    var text = TextWriter(buffer: memory.baseAddress!, capacity: straddrCapacity)
+    if address.family == .ipv4 { text.append("fi_sockaddr_in://") } else { text.append("fi_sockaddr_in6://") }
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: SocketAddress.textCapacity) { plain in
+      _ = address.write(to: plain.baseAddress!, capacity: SocketAddress.textCapacity)
+      text.append(UnsafePointer(plain.baseAddress!))
+    }
+    if let buf, len.pointee > 0 {
+      var target = TextWriter(buffer: buf, capacity: len.pointee)
+      target.append(text.text)
+    }
+    len.pointee = text.count + 1
+    return UnsafePointer(buf)
+  }
+}
+
+/// Where results of insertions go. Throws FI_EBADFLAGS for unknown flags, FI_ENOSYS for those of what is not built,
+/// FI_EINVAL for FI_SYNC_ERR without room for the errors.
+private func report(
+  _ numbers: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?
+) throws(FabricError) -> InsertionReport {
+  guard flags & ~(FI_MORE | FI_SYNC_ERR | FI_FIREWALL_ADDR | FI_AV_USER_ID) == 0 else { throw .badFlags }
+  if flags & (FI_FIREWALL_ADDR | FI_AV_USER_ID) != 0 { throw .notImplemented }
+  if flags & FI_SYNC_ERR == 0 { return InsertionReport(numbers: numbers, errors: nil) }
+  guard let context else { throw .invalidArgument }
+  return InsertionReport(numbers: numbers, errors: context.assumingMemoryBound(to: Int32.self))
+}
+
+private func inserted(_ body: () throws(FabricError) -> Int) -> Int32 { Int32(clamping: count(body)) }
+
+private var straddrCapacity: Int { SocketAddress.textCapacity + 24 }
+
+nonisolated(unsafe) private var avBaseOps = fi_ops(
+  size: MemoryLayout<fi_ops>.size, close: av_close, bind: no_bind, control: no_control, ops_open: no_ops_open,
+  tostr: no_tostr, ops_set: no_ops_set)
+
+nonisolated(unsafe) private var avOps = fi_ops_av(
+  size: MemoryLayout<fi_ops_av>.size, insert: av_insert, insertsvc: av_insertsvc, insertsym: av_insertsym,
+  remove: av_remove, lookup: av_lookup, straddr: av_straddr, av_set: no_av_av_set,
+  insert_auth_key: no_av_insert_auth_key, lookup_auth_key: no_av_lookup_auth_key, set_user_id: no_av_set_user_id,
+  lookup2: av_lookup2)

@@ -1,0 +1,83 @@
+import CFabric
+
+/// How much of each structure a program provides that was linked with an older symbol version.
+///
+/// Structures only ever grew at their end. An entry point of an older version widens what it was given: a copy with the
+/// new fields zero, made from not one byte more than the program's structures have.
+struct StructureSizes {
+  let info: Int
+  let transmit: Int
+  let endpoint: Int
+  let domain: Int
+  let fabric: Int
+
+  static var version1_0: StructureSizes {
+    StructureSizes(
+      info: Int(LFP_INFO_SIZE_1_0), transmit: Int(LFP_TX_ATTR_SIZE_1_0), endpoint: Int(LFP_EP_ATTR_SIZE_1_0),
+      domain: Int(LFP_DOMAIN_ATTR_SIZE_1_0), fabric: Int(LFP_FABRIC_ATTR_SIZE_1_0))
+  }
+  static var version1_1: StructureSizes {
+    since1_1(
+      info: Int(LFP_INFO_SIZE_1_0), transmit: Int(LFP_TX_ATTR_SIZE_1_0), domain: Int(LFP_DOMAIN_ATTR_SIZE_1_1))
+  }
+  static var version1_2: StructureSizes {
+    since1_1(transmit: Int(LFP_TX_ATTR_SIZE_1_0), domain: Int(LFP_DOMAIN_ATTR_SIZE_1_1))
+  }
+  static var version1_3: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_3)) }
+  static var version1_7: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_7)) }
+  static var version1_8: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_8)) }
+  static var version1_9: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_9)) }
+
+  private static func since1_1(
+    info: Int = MemoryLayout<fi_info>.size, transmit: Int = MemoryLayout<fi_tx_attr>.size, domain: Int
+  ) -> StructureSizes {
+    StructureSizes(
+      info: info, transmit: transmit, endpoint: Int(LFP_EP_ATTR_SIZE_1_1), domain: domain,
+      fabric: MemoryLayout<fi_fabric_attr>.size)
+  }
+
+  /// Calls `body` with the newest form of `old`. What the structures point to (names, addresses, keys) stays the
+  /// program's; `next` is not followed.
+  func widen<Result>(_ old: UnsafePointer<fi_info>?, _ body: (UnsafePointer<fi_info>?) -> Result) -> Result {
+    guard let old else { return body(nil) }
+    return withUnsafeTemporaryAllocation(of: Widened.self, capacity: 1) { memory in
+      let copy = memory.baseAddress!
+      copy.initialize(to: Widened())
+      Self.copyPrefix(of: old, size: info, to: &copy.pointee.info)
+      copy.pointee.info.next = nil
+      let pointers = copy.pointee.info
+      copy.pointee.info.tx_attr = Self.copyPrefix(of: pointers.tx_attr, size: transmit, to: &copy.pointee.transmit)
+      copy.pointee.info.ep_attr = Self.copyPrefix(of: pointers.ep_attr, size: endpoint, to: &copy.pointee.endpoint)
+      copy.pointee.info.domain_attr = Self.copyPrefix(
+        of: pointers.domain_attr, size: domain, to: &copy.pointee.domain)
+      copy.pointee.info.fabric_attr = Self.copyPrefix(
+        of: pointers.fabric_attr, size: fabric, to: &copy.pointee.fabric)
+      return body(&copy.pointee.info)
+    }
+  }
+
+  private struct Widened {
+    var info = fi_info()
+    var transmit = fi_tx_attr()
+    var endpoint = fi_ep_attr()
+    var domain = fi_domain_attr()
+    var fabric = fi_fabric_attr()
+  }
+
+  /// Copies `size` bytes of `old` and returns where they are now, or nil for nil.
+  @discardableResult
+  private static func copyPrefix<Value>(
+    of old: UnsafePointer<Value>?, size: Int, to new: UnsafeMutablePointer<Value>
+  ) -> UnsafeMutablePointer<Value>? {
+    guard let old else { return nil }
+    UnsafeMutableRawPointer(new).copyMemory(from: old, byteCount: size)
+    return new
+  }
+
+  @discardableResult
+  private static func copyPrefix<Value>(
+    of old: UnsafeMutablePointer<Value>?, size: Int, to new: UnsafeMutablePointer<Value>
+  ) -> UnsafeMutablePointer<Value>? {
+    copyPrefix(of: old.map { UnsafePointer($0) }, size: size, to: new)
+  }
+}

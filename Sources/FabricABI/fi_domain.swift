@@ -1,0 +1,82 @@
+import CFabric
+import Provider
+
+/// fi_domain(3)
+func fabric_domain(
+  _ fabric: UnsafeMutablePointer<fid_fabric>?, _ info: UnsafeMutablePointer<fi_info>?,
+  _ domain: UnsafeMutablePointer<UnsafeMutablePointer<fid_domain>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let fabric, let info, let domain else { throw .invalidArgument }
+    let object = try Domain(object(fabric, lfp_fabric.self), info)
+    do throws(FabricError) {
+      let handle = try makeHandle(object, lfp_domain.self) {
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_DOMAIN), context: context, ops: &domainBaseOps)
+        $0.fid.ops = UnsafeMutablePointer(&domainOps)
+        $0.fid.mr = UnsafeMutablePointer(&mrOps)
+      }
+      let opened = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_domain.self)
+      do throws(FabricError) {
+        try OpenInstances.add(domain: opened, fabric: fabric, name: object.name)
+      } catch {
+        destroyHandle(handle, lfp_domain.self)
+        throw error
+      }
+      domain.pointee = opened
+    } catch {
+      try object.close()
+      throw error
+    }
+  }
+}
+
+/// fi_domain(3), fi_domain2: no flag is known but FI_PEER, which is not offered.
+func fabric_domain2(
+  _ fabric: UnsafeMutablePointer<fid_fabric>?, _ info: UnsafeMutablePointer<fi_info>?,
+  _ domain: UnsafeMutablePointer<UnsafeMutablePointer<fid_domain>?>?, _ flags: UInt64,
+  _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  if flags == 0 { return fabric_domain(fabric, info, domain, context) }
+  return flags == FI_PEER ? notBuilt : FabricError.badFlags.result
+}
+
+private func domain_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  status { () throws(FabricError) in
+    try object(fid, lfp_domain.self).close()
+    if let fid { OpenInstances.remove(UnsafeMutableRawPointer(fid)) }
+    destroyHandle(fid, lfp_domain.self)
+  }
+}
+
+/// fi_domain(3), fi_domain_bind: an event queue, once, without flags.
+private func domain_bind(
+  _ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard flags == 0 else { throw .badFlags }
+    guard let bfid, bfid.pointee.fclass == Int(FI_CLASS_EQ) else { throw .invalidArgument }
+    try object(fid, lfp_domain.self).bind(object(bfid, lfp_eq.self))
+  }
+}
+
+private func domain_control(
+  _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
+) -> Int32 {
+  switch Int(command) {
+  case Int(FI_MAP_RAW_MR): return mapRawKey(argument)
+  // A mapped key is the key itself, so there is nothing to take back.
+  case Int(FI_UNMAP_KEY): return argument == nil ? FabricError.invalidArgument.result : 0
+  default: return notBuilt
+  }
+}
+
+nonisolated(unsafe) private var domainBaseOps = fi_ops(
+  size: MemoryLayout<fi_ops>.size, close: domain_close, bind: domain_bind, control: domain_control,
+  ops_open: no_ops_open, tostr: no_tostr, ops_set: no_ops_set)
+
+nonisolated(unsafe) private var domainOps = fi_ops_domain(
+  size: MemoryLayout<fi_ops_domain>.size, av_open: domain_av_open, cq_open: domain_cq_open,
+  endpoint: domain_endpoint, scalable_ep: no_domain_scalable_ep, cntr_open: no_domain_cntr_open,
+  poll_open: no_domain_poll_open, stx_ctx: no_domain_stx_ctx, srx_ctx: no_domain_srx_ctx,
+  query_atomic: domain_query_atomic, query_collective: no_domain_query_collective, endpoint2: domain_endpoint2,
+  xpu_ctx: no_domain_xpu_ctx)

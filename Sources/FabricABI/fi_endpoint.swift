@@ -1,0 +1,174 @@
+import CFabric
+import Provider
+
+/// fi_endpoint(3), fi_endpoint
+func domain_endpoint(
+  _ domain: UnsafeMutablePointer<fid_domain>?, _ info: UnsafeMutablePointer<fi_info>?,
+  _ ep: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let info, let ep else { throw .invalidArgument }
+    let endpoint = try Endpoint(object(domain, lfp_domain.self), info)
+    do throws(FabricError) {
+      let handle = try makeHandle(endpoint, lfp_ep.self) {
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_EP), context: context, ops: &endpointBaseOps)
+        $0.fid.ops = UnsafeMutablePointer(&endpointOps)
+        $0.fid.cm = UnsafeMutablePointer(&connectionOps)
+        $0.fid.msg = UnsafeMutablePointer(&disabledMessageOps)
+        $0.fid.tagged = UnsafeMutablePointer(&disabledTaggedOps)
+        $0.fid.rma = UnsafeMutablePointer(&disabledRemoteMemoryOps)
+        $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
+        $0.fid.collective = UnsafeMutablePointer(&noCollectives)
+      }
+      ep.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
+    } catch {
+      endpoint.close()
+      throw error
+    }
+  }
+}
+
+/// fi_endpoint(3), fi_endpoint2: no flag is known but FI_PEER_TRANSFER, which is not offered.
+func domain_endpoint2(
+  _ domain: UnsafeMutablePointer<fid_domain>?, _ info: UnsafeMutablePointer<fi_info>?,
+  _ ep: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  flags == 0 ? domain_endpoint(domain, info, ep, context) : notBuilt
+}
+
+// MARK: fid
+
+/// fi_endpoint(3), fi_close
+private func ep_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  object(fid, lfp_ep.self).close()
+  destroyHandle(fid, lfp_ep.self)
+  return 0
+}
+
+/// fi_endpoint(3), fi_ep_bind
+private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64) -> Int32 {
+  status { () throws(FabricError) in
+    guard let bfid else { throw .invalidArgument }
+    let endpoint = object(fid, lfp_ep.self)
+    switch UInt32(truncatingIfNeeded: bfid.pointee.fclass) {
+    case UInt32(FI_CLASS_CQ): try endpoint.bind(object(bfid, lfp_cq.self), flags: flags)
+    case UInt32(FI_CLASS_CNTR):
+      let known = FI_SEND | FI_RECV | FI_READ | FI_WRITE | FI_REMOTE_READ | FI_REMOTE_WRITE
+      throw flags & ~known == 0 ? .notImplemented : .badFlags
+    case UInt32(FI_CLASS_AV):
+      if flags != 0 { throw .badFlags }
+      try endpoint.bind(object(bfid, lfp_av.self))
+    case UInt32(FI_CLASS_EQ):
+      if flags != 0 { throw .badFlags }
+      try endpoint.bind(object(bfid, lfp_eq.self))
+    default: throw flags != 0 ? .badFlags : .invalidArgument
+    }
+  }
+}
+
+/// fi_endpoint(3), fi_enable: from now on the data path's tables are the real ones.
+private func ep_control(
+  _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
+) -> Int32 {
+  guard Int(command) == Int(FI_ENABLE) else { return notBuilt }
+  return status { () throws(FabricError) in
+    try object(fid, lfp_ep.self).enable()
+    let ep = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: fid_ep.self)
+    ep.pointee.msg = UnsafeMutablePointer(&messageOps)
+    ep.pointee.tagged = UnsafeMutablePointer(&taggedOps)
+    ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
+  }
+}
+
+nonisolated(unsafe) private var endpointBaseOps = fi_ops(
+  size: MemoryLayout<fi_ops>.size, close: ep_close, bind: ep_bind, control: ep_control, ops_open: no_ops_open,
+  tostr: no_tostr, ops_set: no_ops_set)
+
+// MARK: fi_ops_ep
+
+/// fi_endpoint(3), fi_cancel: 0 whether or not there was something to cancel; a completion tells.
+private func ep_cancel(_ fid: UnsafeMutablePointer<fid>?, _ context: UnsafeMutableRawPointer?) -> Int {
+  let endpoint = object(fid, lfp_ep.self)
+  guard endpoint.isEnabled else { return -Int(FI_EOPBADSTATE) }
+  endpoint.portReference?._withUnsafeGuaranteedRef { $0.cancel(context: bits(context)) }
+  return 0
+}
+
+/// fi_endpoint(3), fi_getopt
+private func ep_getopt(
+  _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeMutableRawPointer?,
+  _ optlen: UnsafeMutablePointer<Int>?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
+    guard let optval, let optlen else { throw .invalidArgument }
+    try object(fid, lfp_ep.self).option(optname, optval, &optlen.pointee)
+  }
+}
+
+/// fi_endpoint(3), fi_setopt
+private func ep_setopt(
+  _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeRawPointer?, _ optlen: Int
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
+    guard let optval else { throw .invalidArgument }
+    try object(fid, lfp_ep.self).setOption(optname, optval, optlen)
+  }
+}
+
+/// fi_endpoint(3), fi_rx_size_left: receives that may still be posted.
+private func ep_rx_size_left(_ ep: UnsafeMutablePointer<fid_ep>?) -> Int {
+  object(ep, lfp_ep.self).portReference?._withUnsafeGuaranteedRef { $0.receivesLeft } ?? -Int(FI_EOPBADSTATE)
+}
+
+/// fi_endpoint(3), fi_tx_size_left: operations that may still be posted.
+private func ep_tx_size_left(_ ep: UnsafeMutablePointer<fid_ep>?) -> Int {
+  object(ep, lfp_ep.self).portReference?._withUnsafeGuaranteedRef { $0.operationsLeft } ?? -Int(FI_EOPBADSTATE)
+}
+
+nonisolated(unsafe) private var endpointOps = fi_ops_ep(
+  size: MemoryLayout<fi_ops_ep>.size, cancel: ep_cancel, getopt: ep_getopt, setopt: ep_setopt, tx_ctx: no_ep_tx_ctx,
+  rx_ctx: no_ep_rx_ctx, rx_size_left: ep_rx_size_left, tx_size_left: ep_tx_size_left,
+  export_xpu: no_ep_export_xpu)
+
+// MARK: Tables of endpoints that are not enabled
+
+/// -FI_EOPBADSTATE.
+private var notEnabled: Int { -Int(FI_EOPBADSTATE) }
+
+nonisolated(unsafe) private var disabledMessageOps = fi_ops_msg(
+  size: MemoryLayout<fi_ops_msg>.size,
+  recv: { _, _, _, _, _, _ in notEnabled },
+  recvv: { _, _, _, _, _, _ in notEnabled },
+  recvmsg: { _, _, _ in notEnabled },
+  send: { _, _, _, _, _, _ in notEnabled },
+  sendv: { _, _, _, _, _, _ in notEnabled },
+  sendmsg: { _, _, _ in notEnabled },
+  inject: { _, _, _, _ in notEnabled },
+  senddata: { _, _, _, _, _, _, _ in notEnabled },
+  injectdata: { _, _, _, _, _ in notEnabled })
+
+nonisolated(unsafe) private var disabledTaggedOps = fi_ops_tagged(
+  size: MemoryLayout<fi_ops_tagged>.size,
+  recv: { _, _, _, _, _, _, _, _ in notEnabled },
+  recvv: { _, _, _, _, _, _, _, _ in notEnabled },
+  recvmsg: { _, _, _ in notEnabled },
+  send: { _, _, _, _, _, _, _ in notEnabled },
+  sendv: { _, _, _, _, _, _, _ in notEnabled },
+  sendmsg: { _, _, _ in notEnabled },
+  inject: { _, _, _, _, _ in notEnabled },
+  senddata: { _, _, _, _, _, _, _, _ in notEnabled },
+  injectdata: { _, _, _, _, _, _ in notEnabled })
+
+nonisolated(unsafe) private var disabledRemoteMemoryOps = fi_ops_rma(
+  size: MemoryLayout<fi_ops_rma>.size,
+  read: { _, _, _, _, _, _, _, _ in notEnabled },
+  readv: { _, _, _, _, _, _, _, _ in notEnabled },
+  readmsg: { _, _, _ in notEnabled },
+  write: { _, _, _, _, _, _, _, _ in notEnabled },
+  writev: { _, _, _, _, _, _, _, _ in notEnabled },
+  writemsg: { _, _, _ in notEnabled },
+  inject: { _, _, _, _, _, _ in notEnabled },
+  writedata: { _, _, _, _, _, _, _, _, _ in notEnabled },
+  injectdata: { _, _, _, _, _, _, _ in notEnabled })

@@ -1,0 +1,75 @@
+import CFabric
+import Provider
+
+/// fi_fabric(3)
+@_cdecl("fi_fabric@@FABRIC_1.1") public func fi_fabric_1_1(
+  _ attr: UnsafeMutablePointer<fi_fabric_attr>?, _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>?,
+  _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  guard let attr else { return FabricError.invalidArgument.result }
+  let version = APIVersion(rawValue: attr.pointee.api_version)
+  return openFabric(attr, version: version, fabric, context)
+}
+
+/// fi_fabric(3) for programs linked before 1.5: their structure ends where `api_version` begins, so they are of version
+/// 1.0 whatever they gave fi_getinfo.
+@_cdecl("fi_fabric@FABRIC_1.0") public func fi_fabric_1_0(
+  _ attr: UnsafeMutablePointer<fi_fabric_attr>?, _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>?,
+  _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  openFabric(attr, version: APIVersion(1, 0), fabric, context)
+}
+
+/// fi_fabric(3), fi_fabric2
+@_cdecl("fi_fabric2@@FABRIC_1.8") public func fi_fabric2_1_8(
+  _ info: UnsafeMutablePointer<fi_info>?, _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>?,
+  _ flags: UInt64, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  guard flags == 0, let info else { return FabricError.invalidArgument.result }
+  return fi_fabric_1_1(info.pointee.fabric_attr, fabric, context)
+}
+
+/// Reads no field of `attr` but the names and the object, which all versions have at the same place.
+private func openFabric(
+  _ attr: UnsafeMutablePointer<fi_fabric_attr>?, version: APIVersion,
+  _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let attr, let fabric, let provider = attr.pointee.prov_name, let name = attr.pointee.name else {
+      throw .invalidArgument
+    }
+    guard ProviderName(opening: provider, aliases: Configuration.current.answersAliases) != nil else {
+      throw .noDevice
+    }
+    let object = try Fabric(name: name, apiVersion: version)
+    let handle = try makeHandle(object, lfp_fabric.self) {
+      $0.fid.fid = fid(fclass: Int(FI_CLASS_FABRIC), context: context, ops: &fabricBaseOps)
+      $0.fid.ops = UnsafeMutablePointer(&fabricOps)
+      $0.fid.api_version = version.rawValue
+    }
+    let opened = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_fabric.self)
+    do throws(FabricError) {
+      try OpenInstances.add(fabric: opened, name: object.name)
+    } catch {
+      destroyHandle(handle, lfp_fabric.self)
+      throw error
+    }
+    fabric.pointee = opened
+  }
+}
+
+private func fabric_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  status { () throws(FabricError) in
+    try object(fid, lfp_fabric.self).close()
+    if let fid { OpenInstances.remove(UnsafeMutableRawPointer(fid)) }
+    destroyHandle(fid, lfp_fabric.self)
+  }
+}
+
+nonisolated(unsafe) private var fabricBaseOps = fi_ops(
+  size: MemoryLayout<fi_ops>.size, close: fabric_close, bind: no_bind, control: no_control, ops_open: no_ops_open,
+  tostr: no_tostr, ops_set: no_ops_set)
+
+nonisolated(unsafe) private var fabricOps = fi_ops_fabric(
+  size: MemoryLayout<fi_ops_fabric>.size, domain: fabric_domain, passive_ep: no_fabric_passive_ep,
+  eq_open: fabric_eq_open, wait_open: no_fabric_wait_open, trywait: fabric_trywait, domain2: fabric_domain2)

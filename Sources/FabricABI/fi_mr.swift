@@ -1,0 +1,134 @@
+import CFabric
+import Provider
+import Transport
+
+/// fi_mr(3), fi_mr_reg
+private func mr_reg(
+  _ fid: UnsafeMutablePointer<fid>?, _ buf: UnsafeRawPointer?, _ len: Int, _ acs: UInt64, _ offset: UInt64,
+  _ requested_key: UInt64, _ flags: UInt64, _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?,
+  _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  register(
+    fid, (Slice(base: UnsafeMutableRawPointer(mutating: buf), count: len), nowhere), acs, requested_key, flags, mr,
+    context)
+}
+
+/// fi_mr(3), fi_mr_regv
+private func mr_regv(
+  _ fid: UnsafeMutablePointer<fid>?, _ iov: UnsafePointer<iovec>?, _ count: Int, _ acs: UInt64, _ offset: UInt64,
+  _ requested_key: UInt64, _ flags: UInt64, _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?,
+  _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  guard let iov, count >= 1, count <= RegionTable.maximumPieces else { return FabricError.invalidArgument.result }
+  return register(fid, pieces(iov, count), acs, requested_key, flags, mr, context)
+}
+
+/// fi_mr(3), fi_mr_regattr. Fields that the program's version of the structure does not have are not read; authorization
+/// keys and device memory are not offered, so those fields are not read either.
+private func mr_regattr(
+  _ fid: UnsafeMutablePointer<fid>?, _ attr: UnsafePointer<fi_mr_attr>?, _ flags: UInt64,
+  _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?
+) -> Int32 {
+  guard let attr, fid?.pointee.fclass == Int(FI_CLASS_DOMAIN) else { return FabricError.invalidArgument.result }
+  let version = object(fid, lfp_domain.self).fabric.apiVersion
+  if version >= APIVersion(1, 20) && flags & FI_MR_DMABUF != 0 { return notBuilt }
+  if version >= APIVersion(2, 0) && attr.pointee.base_mr != nil { return notBuilt }
+  return mr_regv(
+    fid, attr.pointee.mr_iov, attr.pointee.iov_count, attr.pointee.access, attr.pointee.offset,
+    attr.pointee.requested_key, flags, mr, attr.pointee.context)
+}
+
+private func register(
+  _ domain: UnsafeMutablePointer<fid>?, _ pieces: (Slice, Slice), _ access: UInt64, _ key: UInt64, _ flags: UInt64,
+  _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let domain, domain.pointee.fclass == Int(FI_CLASS_DOMAIN), let mr else { throw .invalidArgument }
+    guard flags & ~meaninglessFlags == 0 else { throw .badFlags }
+    let region = try MemoryRegion(object(domain, lfp_domain.self), pieces, access: access, requestedKey: key)
+    do throws(FabricError) {
+      let handle = try makeHandle(region, lfp_mr.self) {
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_MR), context: context, ops: &mrBaseOps)
+        $0.fid.key = region.key
+      }
+      // Local operations need no descriptor here; programs only check that there is one.
+      handle.pointee.fid.mem_desc = UnsafeMutableRawPointer(handle)
+      mr.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_mr.self)
+    } catch {
+      region.close()
+      throw error
+    }
+  }
+}
+
+private func pieces(_ iov: UnsafePointer<iovec>, _ count: Int) -> (Slice, Slice) {
+  let first = Slice(base: iov[0].iov_base, count: iov[0].iov_len)
+  return (first, count > 1 ? Slice(base: iov[1].iov_base, count: iov[1].iov_len) : nowhere)
+}
+
+private var nowhere: Slice { Slice(base: nil, count: 0) }
+
+/// Flags that say nothing to a provider without counters, persistent or device memory.
+private var meaninglessFlags: UInt64 { FI_RMA_EVENT | FI_RMA_PMEM | FI_HMEM_HOST_ALLOC | FI_HMEM_DEVICE_ONLY | FI_MORE }
+
+private func mr_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  object(fid, lfp_mr.self).close()
+  destroyHandle(fid, lfp_mr.self)
+  return 0
+}
+
+/// fi_mr(3), fi_mr_bind: all endpoints of the domain may use the region, so binding it to one changes nothing. Counters
+/// are not offered.
+private func mr_bind(
+  _ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64
+) -> Int32 {
+  guard let bfid else { return FabricError.invalidArgument.result }
+  switch bfid.pointee.fclass {
+  case Int(FI_CLASS_EP): return flags == 0 ? 0 : FabricError.badFlags.result
+  case Int(FI_CLASS_CNTR): return notBuilt
+  default: return FabricError.invalidArgument.result
+  }
+}
+
+/// fi_mr(3), fi_mr_enable, fi_mr_refresh, fi_mr_raw_attr: memory is reached through the process's own page tables, so
+/// a region is enabled and up to date from the start.
+private func mr_control(
+  _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
+) -> Int32 {
+  switch Int(command) {
+  case Int(FI_ENABLE): return 0
+  case Int(FI_REFRESH): return argument == nil ? FabricError.invalidArgument.result : 0
+  case Int(FI_GET_RAW_MR): return rawKey(object(fid, lfp_mr.self), argument)
+  default: return notBuilt
+  }
+}
+
+/// A raw key is the key's eight bytes. FI_ETOOSMALL, with the size that it takes, when there is less room.
+private func rawKey(_ region: MemoryRegion, _ argument: UnsafeMutableRawPointer?) -> Int32 {
+  guard let attr = argument?.assumingMemoryBound(to: fi_mr_raw_attr.self), let size = attr.pointee.key_size,
+    attr.pointee.flags == 0
+  else { return FabricError.invalidArgument.result }
+  let room = size.pointee
+  size.pointee = MemoryLayout<UInt64>.size
+  guard room >= MemoryLayout<UInt64>.size, let raw = attr.pointee.raw_key else { return FabricError.tooSmall.result }
+  UnsafeMutableRawPointer(raw).storeBytes(of: region.key.littleEndian, as: UInt64.self)
+  attr.pointee.base_addr?.pointee = region.baseAddress
+  return 0
+}
+
+/// fi_mr(3), fi_mr_map_raw: the other side's raw key as a key for fi_write and its like.
+func mapRawKey(_ argument: UnsafeMutableRawPointer?) -> Int32 {
+  guard let map = argument?.assumingMemoryBound(to: fi_mr_map_raw.self), let raw = map.pointee.raw_key,
+    let key = map.pointee.key, map.pointee.key_size == MemoryLayout<UInt64>.size, map.pointee.flags == 0
+  else { return FabricError.invalidArgument.result }
+  key.pointee = UInt64(littleEndian: UnsafeRawPointer(raw).loadUnaligned(as: UInt64.self))
+  return 0
+}
+
+nonisolated(unsafe) private var mrBaseOps = fi_ops(
+  size: MemoryLayout<fi_ops>.size, close: mr_close, bind: mr_bind, control: mr_control, ops_open: no_ops_open,
+  tostr: no_tostr, ops_set: no_ops_set)
+
+/// The registration calls of every domain.
+nonisolated(unsafe) var mrOps = fi_ops_mr(
+  size: MemoryLayout<fi_ops_mr>.size, reg: mr_reg, regv: mr_regv, regattr: mr_regattr)

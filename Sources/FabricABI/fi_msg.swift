@@ -1,0 +1,164 @@
+import CFabric
+import CPlatform
+import Provider
+import Transport
+
+// Messages: fi_msg(3). The tables are in use on enabled endpoints only, so the slots look at nothing but resources.
+
+/// The port behind an endpoint's handle.
+@inline(__always)
+func withPort<Result>(_ ep: UnsafeMutablePointer<fid_ep>?, _ body: (Port) -> Result) -> Result {
+  withObject(ep, lfp_ep.self) { $0.portReference.unsafelyUnwrapped._withUnsafeGuaranteedRef(body) }
+}
+
+/// Calls `body` with one piece of memory.
+@inline(__always)
+func withPiece<Result>(_ buffer: UnsafeRawPointer?, _ length: Int, _ body: (Pieces) -> Result) -> Result {
+  withUnsafePointer(to: Slice(base: UnsafeMutableRawPointer(mutating: buffer), count: length)) { body(Pieces($0, 1)) }
+}
+
+/// An iovec array as pieces: a `Slice` is laid out as an iovec.
+@inline(__always)
+func pieces(_ iov: UnsafePointer<iovec>?, _ count: Int) -> Pieces {
+  Pieces(UnsafeRawPointer(iov.unsafelyUnwrapped).assumingMemoryBound(to: Slice.self), count)
+}
+
+/// Whether a vector has pieces, and no more than the endpoint takes.
+@inline(__always)
+func isVector(_ iov: UnsafePointer<iovec>?, _ count: Int, _ port: Port) -> Bool {
+  iov != nil && count > 0 && count <= port.options.iovLimit
+}
+
+/// Calls `body` with the pieces of a vector; an empty one is an empty piece.
+@inline(__always)
+func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, _ port: Port, _ body: (Pieces) -> Int) -> Int {
+  if isVector(iov, count, port) { return body(pieces(iov, count)) }
+  return count == 0 ? withPiece(nil, 0, body) : Int(-FI_EINVAL)
+}
+
+/// Flags of single operations that would change what they do and are not built.
+var unbuiltTransmitFlags: UInt64 { FI_FENCE | FI_MULTICAST | FI_TRIGGER | FI_COMMIT_COMPLETE }
+
+@inline(__always)
+func bits(_ context: UnsafeMutableRawPointer?) -> UInt { UInt(bitPattern: context) }
+
+// MARK: Sending
+
+private func msg_send(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
+  _ dest_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
+) -> Int {
+  withPort(ep) { port in
+    withPiece(buf, len) {
+      port.send(
+        $0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: bits(context), flags: port.transmitFlags)
+    }
+  }
+}
+
+private func msg_sendv(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ iov: UnsafePointer<iovec>?,
+  _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ dest_addr: fi_addr_t,
+  _ context: UnsafeMutableRawPointer?
+) -> Int {
+  withPort(ep) { port in
+    withVector(iov, count, port) {
+      port.send(
+        $0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: bits(context), flags: port.transmitFlags)
+    }
+  }
+}
+
+private func msg_sendmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
+  guard let msg, flags & unbuiltTransmitFlags == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  return withPort(ep) { port in
+    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port) {
+      port.send(
+        $0, to: msg.pointee.addr, kind: FI_MSG, tag: 0, data: msg.pointee.data, context: bits(msg.pointee.context),
+        flags: flags | port.messageTransmitFlags)
+    }
+  }
+}
+
+private func msg_inject(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ dest_addr: fi_addr_t
+) -> Int {
+  withPort(ep) { port in
+    withPiece(buf, len) {
+      port.send($0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: 0, flags: FI_INJECT)
+    }
+  }
+}
+
+private func msg_senddata(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
+  _ data: UInt64, _ dest_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
+) -> Int {
+  withPort(ep) { port in
+    withPiece(buf, len) {
+      port.send(
+        $0, to: dest_addr, kind: FI_MSG, tag: 0, data: data, context: bits(context),
+        flags: port.transmitFlags | FI_REMOTE_CQ_DATA)
+    }
+  }
+}
+
+private func msg_injectdata(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ data: UInt64, _ dest_addr: fi_addr_t
+) -> Int {
+  withPort(ep) { port in
+    withPiece(buf, len) {
+      port.send(
+        $0, to: dest_addr, kind: FI_MSG, tag: 0, data: data, context: 0, flags: FI_INJECT | FI_REMOTE_CQ_DATA)
+    }
+  }
+}
+
+// MARK: Receiving
+
+private func msg_recv(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
+  _ src_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
+) -> Int {
+  withPort(ep) { port in
+    withPiece(buf, len) {
+      port.receive(
+        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: port.receiveFlags)
+    }
+  }
+}
+
+private func msg_recvv(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ iov: UnsafePointer<iovec>?,
+  _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t,
+  _ context: UnsafeMutableRawPointer?
+) -> Int {
+  withPort(ep) { port in
+    withVector(iov, count, port) {
+      port.receive(
+        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: port.receiveFlags)
+    }
+  }
+}
+
+private func msg_recvmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
+  guard let msg, flags & FI_MULTI_RECV == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  return withPort(ep) { port in
+    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port) {
+      if flags & (FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {
+        return port.receiveKept(
+          $0, from: msg.pointee.addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(msg.pointee.context),
+          flags: flags | port.messageReceiveFlags)
+      }
+      return port.receive(
+        $0, from: msg.pointee.addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(msg.pointee.context),
+        flags: flags | port.messageReceiveFlags)
+    }
+  }
+}
+
+// MARK: Table
+
+nonisolated(unsafe) var messageOps = fi_ops_msg(
+  size: MemoryLayout<fi_ops_msg>.size, recv: msg_recv, recvv: msg_recvv, recvmsg: msg_recvmsg, send: msg_send,
+  sendv: msg_sendv, sendmsg: msg_sendmsg, inject: msg_inject, senddata: msg_senddata, injectdata: msg_injectdata)

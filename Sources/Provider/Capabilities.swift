@@ -1,0 +1,89 @@
+import CFabric
+import Transport
+
+/// What the UDP provider can do and how much of it: the one place where an answer of fi_getinfo and the endpoints
+/// behind it agree.
+///
+/// Man pages: fi_getinfo(3), fi_endpoint(3), fi_domain(3)
+package enum Capabilities {
+  // MARK: Identity
+
+  package static var providerVersion: APIVersion { APIVersion(1, 0) }
+
+  /// The wire protocol's number in ep_attr.protocol; numbers with the highest bit set are not upstream's.
+  package static var endpointProtocol: UInt32 { 0x8050_4C46 }
+  package static var endpointProtocolVersion: UInt32 { 1 }
+
+  // MARK: Capability bits
+
+  /// What transmits: ops that an endpoint initiates.
+  package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE }
+  /// What an endpoint is the target of.
+  package static var receive: UInt64 {
+    transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_DIRECTED_RECV
+  }
+  package static var domain: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
+  package static var all: UInt64 { transmit | receive | domain }
+
+  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA }
+
+  /// Capabilities that must be asked for; all others are secondary and may be answered unasked.
+  package static var primary: UInt64 {
+    let shared = FI_MSG | FI_RMA | FI_TAGGED | FI_ATOMIC | FI_COLLECTIVE | FI_HMEM | FI_XPU
+    let transmit = FI_MULTICAST | FI_READ | FI_WRITE | FI_SEND | FI_NAMED_RX_CTX
+    let receive = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | FI_DIRECTED_RECV
+    return shared | transmit | receive | FI_AV_USER_ID | FI_PEER
+  }
+  package static var secondary: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE }
+
+  /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
+  package static var ignoredForTransmit: UInt64 {
+    FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | FI_DIRECTED_RECV | FI_MULTI_RECV | FI_SOURCE | FI_RMA_EVENT
+      | FI_SOURCE_ERR
+  }
+  package static var ignoredForReceive: UInt64 {
+    FI_READ | FI_WRITE | FI_SEND | FI_FENCE | FI_MULTICAST | FI_NAMED_RX_CTX
+  }
+
+  /// Operation flags that an endpoint takes as its defaults.
+  package static var transmitFlags: UInt64 {
+    FI_INJECT | FI_INJECT_COMPLETE | FI_TRANSMIT_COMPLETE | FI_DELIVERY_COMPLETE | FI_COMPLETION
+  }
+  package static var receiveFlags: UInt64 { FI_COMPLETION }
+
+  // MARK: Ordering
+
+  package static var messageOrder: UInt64 {
+    let messages = FI_ORDER_RAS | FI_ORDER_WAS | FI_ORDER_SAW | FI_ORDER_SAS
+    let memory = FI_ORDER_RAR | FI_ORDER_RAW | FI_ORDER_WAW
+    let remoteMemory = FI_ORDER_RMA_RAR | FI_ORDER_RMA_RAW | FI_ORDER_RMA_WAW
+    return messages | memory | remoteMemory | FI_ORDER_ATOMIC_RAR | FI_ORDER_ATOMIC_RAW | FI_ORDER_ATOMIC_WAW
+  }
+  /// Largest transfers that keep the order read after write, write after read, write after write; in bytes.
+  package static var maximumOrderRAW: Int { unlimited }
+  package static var maximumOrderWAR: Int { 0 }
+  package static var maximumOrderWAW: Int { unlimited }
+
+  // MARK: Limits
+
+  /// SIZE_MAX as Swift imports size_t.
+  package static var unlimited: Int { Int(bitPattern: UInt.max) }
+
+  package static var maximumMessageSize: Int { unlimited }
+  /// Largest payload of an injected operation, in bytes.
+  package static var injectSize: Int { 1024 }
+  package static var iovLimit: Int { maximumSlices }
+  package static var remoteIovLimit: Int { 4 }
+  /// Largest queue that a hint may ask for, in operations.
+  package static var maximumQueueSize: Int { 65_536 }
+  package static var completionDataSize: Int { 8 }
+  package static var memoryKeySize: Int { 8 }
+  package static var memoryIovLimit: Int { 1 }
+  package static var memoryRegionCount: Int { 65_536 }
+  package static var completionQueueCount: Int { 65_536 }
+  package static var endpointCount: Int { 32_768 }
+  /// Counters arrive together with fi_cntr_open.
+  package static var counterCount: Int { 0 }
+  /// FI_TAG_GENERIC: all 64 bits of a tag, without fields.
+  package static var tagFormat: UInt64 { 0xAAAA_AAAA_AAAA_AAAA }
+}

@@ -1,0 +1,258 @@
+import CFabric
+import Datagram
+
+/// Where the ends of operations are reported.
+///
+/// The ring is protected by the engine's lock: what endpoints and the engine call, they call with the lock held.
+/// Reading and waiting take it themselves.
+///
+/// Man page: fi_cq(3)
+package final class CompletionQueue {
+  package let domain: Domain
+  private let engine: ProgressEngine
+  private let format: fi_cq_format
+  private let waitObject: WaitObject?
+  private let waitsForThreshold: Bool
+  private var ring: CompletionRing
+  /// Reads since the engine was last asked for progress.
+  private var reads = 0
+  private var bindings = 0
+  /// Somebody sleeps, or is about to, and wants to be woken by the next entry.
+  private var isArmed = false
+  private var isSignalled = false
+  private var sleepers = 0
+  /// fi_cq_signal was called and has ended no wait yet.
+  private var isInterrupted = false
+
+  /// Throws FI_EINVAL for unknown formats, flags, wait conditions or wait objects, FI_ENOSYS for a peer's queue, and what
+  /// ``WaitObject/open(_:waitSet:watching:)`` throws.
+  package init(_ domain: Domain, _ attributes: UnsafePointer<fi_cq_attr>) throws(FabricError) {
+    let flags = attributes.pointee.flags
+    let size = attributes.pointee.size
+    let condition = attributes.pointee.wait_cond
+    guard flags & ~FI_AFFINITY == 0 else {
+      throw flags & FI_PEER != 0 ? .notImplemented : .invalidArgument
+    }
+    switch attributes.pointee.format {
+    case FI_CQ_FORMAT_UNSPEC: format = FI_CQ_FORMAT_CONTEXT
+    case FI_CQ_FORMAT_CONTEXT, FI_CQ_FORMAT_MSG, FI_CQ_FORMAT_DATA, FI_CQ_FORMAT_TAGGED:
+      format = attributes.pointee.format
+    default: throw .invalidArgument
+    }
+    if attributes.pointee.wait_obj != FI_WAIT_NONE {
+      guard condition.rawValue <= FI_CQ_COND_THRESHOLD.rawValue else { throw .invalidArgument }
+    }
+    guard size >= 0 && size <= Self.maximumSize else { throw .invalidArgument }
+    self.domain = domain
+    engine = domain.engine
+    waitsForThreshold = condition == FI_CQ_COND_THRESHOLD
+    ring = CompletionRing(capacity: size == 0 ? Self.defaultSize : size)
+    waitObject = try WaitObject.open(
+      attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set, watching: domain.engine.waitDescriptor)
+    engine.lock()
+    domain.addChild()
+    engine.unlock()
+  }
+
+  /// Throws FI_EBUSY while endpoints report here. Entries that were not read are lost.
+  package func close() throws(FabricError) {
+    engine.lock()
+    defer { engine.unlock() }
+    if bindings != 0 { throw .busy }
+    domain.removeChild()
+  }
+
+  // MARK: For endpoints and the engine, which hold the lock
+
+  /// An endpoint reports here from now on.
+  package func addBinding() { bindings += 1 }
+
+  /// It no longer does.
+  package func removeBinding() { bindings -= 1 }
+
+  /// Sets room for one completion aside; false (-FI_EAGAIN) when the ring is full. Every operation that will complete
+  /// needs it before it is posted; the room is free again when the entry was read.
+  @inline(__always)
+  package func reserve() -> Bool { ring.reserve() }
+
+  /// Gives up room: the operation will not complete.
+  @inline(__always)
+  package func unreserve() { ring.unreserve() }
+
+  /// Adds room for `entries` more, as many as an endpoint that is bound can have in flight.
+  package func grow(by entries: Int) { ring.grow(by: entries) }
+
+  /// Reports success, in room that was set aside. `source` is FI_ADDR_NOTAVAIL where it is unknown or unasked.
+  @inline(__always)
+  package func push(
+    context: UInt, flags: UInt64, length: Int, buffer: UInt, data: UInt64, tag: UInt64, source: UInt64
+  ) {
+    ring.push(
+      Completion(context: context, flags: flags, length: length, buffer: buffer, data: data, tag: tag, source: source))
+    if isArmed { wake() }
+  }
+
+  /// Reports failure, in room that was set aside. `olen` is the bytes that did not fit, `err` an error number, positive.
+  package func pushError(
+    context: UInt, flags: UInt64, length: Int, buffer: UInt, data: UInt64, tag: UInt64, olen: Int, err: Int32,
+    provErrno: Int32, source: UInt64
+  ) {
+    ring.push(
+      Completion(context: context, flags: flags, length: length, buffer: buffer, data: data, tag: tag, source: source),
+      CompletionError(code: err, providerCode: provErrno, overflow: olen))
+    if isArmed { wake() }
+  }
+
+  // MARK: Reading
+
+  /// Takes up to `count` entries in the queue's format and, where `sources` is given, whom they came from. Returns how
+  /// many, -FI_EAGAIN when there is none, -FI_EAVAIL when an error is to be read first. A `count` of 0 drives progress.
+  package func read(
+    into buffer: UnsafeMutableRawPointer?, count: Int, sources: UnsafeMutablePointer<UInt64>?
+  ) -> Int {
+    engine.lock()
+    reads &+= 1
+    if ring.count == 0 || reads >= Self.readsPerProgress {
+      reads = 0
+      engine.progress()
+    }
+    let result = take(into: buffer, count: count, sources: sources)
+    engine.unlock()
+    return result
+  }
+
+  @inline(__always)
+  private func take(
+    into buffer: UnsafeMutableRawPointer?, count: Int, sources: UnsafeMutablePointer<UInt64>?
+  ) -> Int {
+    if ring.count == 0 { return -Int(FI_EAGAIN) }
+    let taken: Int
+    switch format {
+    case FI_CQ_FORMAT_TAGGED:
+      taken = ring.read(fi_cq_tagged_entry.self, into: buffer, limit: count, sources: sources)
+    case FI_CQ_FORMAT_DATA: taken = ring.read(fi_cq_data_entry.self, into: buffer, limit: count, sources: sources)
+    case FI_CQ_FORMAT_MSG: taken = ring.read(fi_cq_msg_entry.self, into: buffer, limit: count, sources: sources)
+    default: taken = ring.read(fi_cq_entry.self, into: buffer, limit: count, sources: sources)
+    }
+    return taken == 0 && count > 0 && ring.isErrorFirst ? -Int(FI_EAVAIL) : taken
+  }
+
+  /// Takes the oldest entry if it is an error. Returns 1, or -FI_EAGAIN. Writes no more of `entry` than its structure
+  /// had in the version the program was written for; no entry has further data.
+  package func readError(into entry: UnsafeMutablePointer<fi_cq_err_entry>) -> Int {
+    engine.lock()
+    defer { engine.unlock() }
+    guard let (completion, error) = ring.readError() else { return -Int(FI_EAGAIN) }
+    entry.pointee.op_context = UnsafeMutableRawPointer(bitPattern: completion.context)
+    entry.pointee.flags = completion.flags
+    entry.pointee.len = completion.length
+    entry.pointee.buf = UnsafeMutableRawPointer(bitPattern: completion.buffer)
+    entry.pointee.data = completion.data
+    entry.pointee.tag = completion.tag
+    entry.pointee.olen = error.overflow
+    entry.pointee.err = error.code
+    entry.pointee.prov_errno = error.providerCode
+    let version = domain.fabric.apiVersion
+    if version >= APIVersion(1, 5) {
+      if entry.pointee.err_data_size == 0 { entry.pointee.err_data = nil }
+      entry.pointee.err_data_size = 0
+    } else {
+      entry.pointee.err_data = nil
+    }
+    if version >= APIVersion(1, 20) { entry.pointee.src_addr = completion.source }
+    return 1
+  }
+
+  // MARK: Waiting
+
+  /// ``read(into:count:sources:)`` that waits up to `timeout` milliseconds, for ever if negative. With
+  /// FI_CQ_COND_THRESHOLD it waits until `threshold` entries are there, or an error; when time is up it returns what there
+  /// is. -FI_ENOSYS for a queue without wait object.
+  package func wait(
+    into buffer: UnsafeMutableRawPointer?, count: Int, sources: UnsafeMutablePointer<UInt64>?, threshold: Int,
+    timeout: Int32
+  ) -> Int {
+    guard let waitObject else { return -Int(FI_ENOSYS) }
+    let wanted = waitsForThreshold ? max(min(threshold, ring.capacity), 1) : 1
+    let deadline = Clock.deadline(milliseconds: timeout)
+    engine.lock()
+    defer { engine.unlock() }
+    while true {
+      engine.progress()
+      if ring.count >= wanted || ring.isErrorFirst { break }
+      if isInterrupted {
+        isInterrupted = false
+        break
+      }
+      if deadline != .max && Clock.now() >= deadline { break }
+      arm(waitObject)
+      if engine.waitDescriptor < 0 {
+        // No descriptor to sleep on beside other threads' completions: sleep on the engine, and look again soon.
+        _ = engine.wait(deadline: min(deadline, Clock.now() + Self.portableSleep))
+      } else if engine.armWait() {
+        sleepers += 1
+        engine.unlock()
+        waitObject.sleep(until: deadline)
+        engine.lock()
+        sleepers -= 1
+      }
+    }
+    return take(into: buffer, count: count, sources: sources)
+  }
+
+  /// Ends one wait, now or when it begins: fi_cq_signal. Throws FI_ENOSYS for a queue without wait object.
+  package func interrupt() throws(FabricError) {
+    guard let waitObject else { throw .notImplemented }
+    engine.lock()
+    defer { engine.unlock() }
+    isInterrupted = true
+    isSignalled = true
+    waitObject.signal()
+    engine.signal()
+  }
+
+  /// Whether the program may sleep on the queue's descriptor: throws FI_EAGAIN when it should read first, FI_EINVAL
+  /// without a wait object. Part of fi_trywait.
+  package func prepareToWait() throws(FabricError) {
+    guard let waitObject else { throw .invalidArgument }
+    engine.lock()
+    defer { engine.unlock() }
+    engine.progress()
+    if isInterrupted {
+      isInterrupted = false
+      throw .tryAgain
+    }
+    if ring.count > 0 { throw .tryAgain }
+    arm(waitObject)
+    if !engine.armWait() { throw .tryAgain }
+  }
+
+  /// FI_GETWAIT and FI_GETWAITOBJ. Throws FI_ENODATA without a wait object.
+  package func control(_ command: Int32, _ argument: UnsafeMutableRawPointer?) throws(FabricError) {
+    guard command == Int32(FI_GETWAIT) || command == Int32(FI_GETWAITOBJ) else { throw .notImplemented }
+    guard let waitObject else { throw .noData }
+    try waitObject.control(command, argument)
+  }
+
+  /// From now on the next entry wakes. Signals that others have still to wake by are left alone.
+  private func arm(_ waitObject: WaitObject) {
+    if isSignalled && sleepers == 0 {
+      isSignalled = false
+      waitObject.drain()
+    }
+    isArmed = true
+  }
+
+  @inline(never)
+  private func wake() {
+    isArmed = false
+    isSignalled = true
+    waitObject?.signal()
+  }
+
+  private static var defaultSize: Int { 1024 }
+  private static var maximumSize: Int { 1 << 24 }
+  /// A program that always finds completions still makes progress, and those reads are cheap.
+  private static var readsPerProgress: Int { 16 }
+  private static var portableSleep: UInt64 { 10_000_000 }
+}

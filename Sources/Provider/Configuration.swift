@@ -1,0 +1,113 @@
+import CPlatform
+
+/// What the environment says, read once. Each value that cannot be used is reported and replaced by its default.
+package struct Configuration {
+  /// FI_PROVIDER.
+  package let providerFilter: NameFilter
+  /// Whether the names of upstream's providers are answered to.
+  package let answersAliases: Bool
+  /// The one network interface to use, or nil for all.
+  package let interface: CString?
+  /// The ports to bind when a program asks for none; nil leaves the choice to the system.
+  package let portRange: ClosedRange<UInt16>?
+  /// Default sizes of an endpoint's queues, in operations.
+  package let txSize: Int
+  package let rxSize: Int
+  /// Whether FI_MR_PROV_KEY is granted to programs that hint it.
+  package let grantsProviderKeys: Bool
+  /// Milliseconds that this side may be silent until its peers give it up; 0 when progress decides.
+  package let peerTimeout: Int
+  /// Bytes of socket buffer to ask for in each direction.
+  package let socketBuffer: Int
+  /// Largest IP packet in bytes, or 0 to discover what the path carries.
+  package let mtu: Int
+  /// Whether segmentation and receive offload may be used.
+  package let usesGSO: Bool
+  package let usesGRO: Bool
+  /// Whether to keep to plain POSIX socket calls.
+  package let isPortable: Bool
+  /// How many peers the program expects.
+  package let universeSize: Int
+
+  /// This process's configuration. Any thread.
+  package static var current: Configuration { shared }
+
+  /// Reads the variables through `lookup`, whose texts must stay valid.
+  package init(lookup: (CString) -> CString?) {
+    providerFilter = NameFilter(Self.text(.provider, lookup))
+    answersAliases = Self.truth(.aliases, lookup)
+    interface = Self.text(.interface, lookup)
+    portRange = Self.ports(lookup)
+    txSize = Self.number(.txSize, 1...Capabilities.maximumQueueSize, lookup)
+    rxSize = Self.number(.rxSize, 1...Capabilities.maximumQueueSize, lookup)
+    grantsProviderKeys = Self.truth(.providerKeys, lookup)
+    peerTimeout = Self.number(.peerTimeout, 0...86_400_000, lookup)
+    socketBuffer = Self.number(.socketBuffer, 0...Int(Int32.max) / 2, lookup)
+    mtu = Self.number(.mtu, 0...65_535, lookup)
+    usesGSO = Self.truth(.gso, lookup)
+    usesGRO = Self.truth(.gro, lookup)
+    isPortable = Self.truth(.portable, lookup)
+    universeSize = Self.number(.universeSize, 1...Int(Int32.max), lookup)
+    providerFilter.forEachName { name, length in
+      if !ProviderName.isKnown(name, length) { Self.warnUnknown(name, length) }
+      return true
+    }
+  }
+
+  // The texts are copied because a program may change its environment later.
+  private nonisolated(unsafe) static let shared = Configuration { name in getenv(name).flatMap { CString(strdup($0)) } }
+
+  private static func text(_ variable: Variable, _ lookup: (CString) -> CString?) -> CString? {
+    lookup(variable.description.environmentName.text)
+  }
+
+  private static func truth(_ variable: Variable, _ lookup: (CString) -> CString?) -> Bool {
+    let standard = Parameters.truth(variable.description.defaultText.text)!
+    guard let text = text(variable, lookup) else { return standard }
+    if let value = Parameters.truth(text) { return value }
+    warn(variable, text)
+    return standard
+  }
+
+  private static func number(_ variable: Variable, _ range: ClosedRange<Int>, _ lookup: (CString) -> CString?) -> Int {
+    let standard = Parameters.number(variable.description.defaultText.text)
+    guard let text = text(variable, lookup) else { return standard }
+    var end: UnsafeMutablePointer<CChar>?
+    let value = strtol(text, &end, 0)
+    if let end, end != text, end.pointee == 0, range.contains(value) { return value }
+    warn(variable, text)
+    return standard
+  }
+
+  /// "low-high", or one port alone.
+  private static func ports(_ lookup: (CString) -> CString?) -> ClosedRange<UInt16>? {
+    guard let text = text(.portRange, lookup) else { return nil }
+    var end: UnsafeMutablePointer<CChar>?
+    let low = strtol(text, &end, 10)
+    var high = low
+    if let separator = end, separator != text, separator.pointee == CChar(UInt8(ascii: "-")) {
+      high = strtol(separator + 1, &end, 10)
+    }
+    if let end, end != text, end.pointee == 0, low >= 1, low <= high, high <= Int(UInt16.max) {
+      return UInt16(low)...UInt16(high)
+    }
+    warn(.portRange, text)
+    return nil
+  }
+
+  private static func warn(_ variable: Variable, _ value: CString) {
+    Log.write(.warn, .core) { text in
+      text.append(variable.description.environmentName)
+      text.append("=")
+      text.append(value)
+      text.append(" is not usable; taking the default")
+    }
+  }
+
+  private static func warnUnknown(_ name: CString, _ length: Int) {
+    Log.write(.warn, .core, source: .core) { text in
+      text.append("FI_PROVIDER names a provider that is not here: ")
+      name.withMemoryRebound(to: UInt8.self, capacity: length) { text.append($0, count: length) }
+    }
+  }
+}

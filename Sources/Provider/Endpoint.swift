@@ -1,0 +1,286 @@
+import CFabric
+import CPlatform
+import Datagram
+import Transport
+
+/// A reliable datagram endpoint: FI_EP_RDM.
+///
+/// It has a socket, and so an address, from the start; what it is bound to becomes a `Port` when it is enabled. The data
+/// path is the port's. All state is protected by the engine's lock.
+///
+/// Man page: fi_endpoint(3)
+package final class Endpoint {
+  package let domain: Domain
+  private var options: EndpointOptions
+  private let addressFamily: AddressFamily
+  /// Until `enable`; the port has it afterwards.
+  private var socket: UDPSocket?
+  private var port: Port?
+  /// For the data path, whose tables are in use only while there is a port.
+  package private(set) var portReference: Unmanaged<Port>?
+
+  private var transmitQueue: CompletionQueue?
+  private var receiveQueue: CompletionQueue?
+  private var addresses: AddressVector?
+  private var eventQueue: EventQueue?
+  /// FI_OPT_MIN_MULTI_RECV.
+  private var minimumMultiReceive = 16 * 1024
+
+  /// Opens an endpoint as an entry of fi_getinfo describes it, at its source address or at the address of the domain's
+  /// interface.
+  ///
+  /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
+  /// FI_EADDRNOTAVAIL and others that bind(2) knows.
+  package init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
+    self.domain = domain
+    options = try Self.options(info)
+    let address = try Self.sourceAddress(info)
+    addressFamily = address.family
+    socket = try EndpointSocket.open(at: address)
+    domain.engine.lock()
+    domain.addChild()
+    domain.engine.unlock()
+  }
+
+  package var isEnabled: Bool { port != nil }
+
+  // MARK: Attributes
+
+  private static func options(_ info: UnsafePointer<fi_info>) throws(FabricError) -> EndpointOptions {
+    guard let endpoint = info.pointee.ep_attr?.pointee, let transmit = info.pointee.tx_attr?.pointee,
+      let receive = info.pointee.rx_attr?.pointee
+    else { throw .invalidArgument }
+    guard endpoint.type == FI_EP_RDM, info.pointee.caps & ~(Capabilities.all | FI_TAGGED_DIRECTED_RECV) == 0 else {
+      throw .invalidArgument
+    }
+    if UInt(bitPattern: endpoint.tx_ctx_cnt) > 1 || UInt(bitPattern: endpoint.rx_ctx_cnt) > 1 {
+      throw .notImplemented
+    }
+    var options = EndpointOptions()
+    options.capabilities = info.pointee.caps
+    let configuration = Configuration.current
+    options.transmitQueueSize = try size(transmit.size, configuration.txSize, limit: Capabilities.maximumQueueSize)
+    options.receiveQueueSize = try size(receive.size, configuration.rxSize, limit: Capabilities.maximumQueueSize)
+    options.injectSize = try size(transmit.inject_size, 0, limit: Capabilities.injectSize)
+    let iovLimit = Capabilities.iovLimit
+    options.iovLimit = try max(
+      size(transmit.iov_limit, iovLimit, limit: iovLimit), size(receive.iov_limit, iovLimit, limit: iovLimit))
+    let remoteLimit = Capabilities.remoteIovLimit
+    options.remoteIovLimit = try size(transmit.rma_iov_limit, remoteLimit, limit: remoteLimit)
+    if transmit.op_flags & ~Capabilities.transmitFlags != 0 || receive.op_flags & ~Capabilities.receiveFlags != 0 {
+      throw .invalidArgument
+    }
+    options.transmitFlags = transmit.op_flags
+    options.receiveFlags = receive.op_flags
+    return options
+  }
+
+  /// A size_t attribute, 0 standing for `standard`. Throws FI_EINVAL above `limit`.
+  private static func size(_ value: Int, _ standard: Int, limit: Int) throws(FabricError) -> Int {
+    if UInt(bitPattern: value) > UInt(limit) { throw .invalidArgument }
+    return value == 0 ? standard : value
+  }
+
+  /// src_addr, or the address of the interface that the domain is named after.
+  private static func sourceAddress(_ info: UnsafePointer<fi_info>) throws(FabricError) -> SocketAddress {
+    guard let family = AddressFormat.family(info.pointee.addr_format) else { throw .invalidArgument }
+    if let source = info.pointee.src_addr {
+      guard let address = SocketAddress(sockaddr: source, length: info.pointee.src_addrlen) else {
+        throw .invalidArgument
+      }
+      if family != .none && family != address.family { throw .invalidArgument }
+      return address
+    }
+    guard let name = info.pointee.domain_attr?.pointee.name else { throw .invalidArgument }
+    do throws(SystemError) {
+      let interfaces = try InterfaceList()
+      for index in 0..<interfaces.count {
+        let interface = interfaces[index]
+        if family != .none && family != interface.address.family { continue }
+        if interface.withName({ strcmp($0, name) == 0 }) { return interface.address }
+      }
+    } catch {
+      throw FabricError(code: error.code)
+    }
+    throw .noDevice
+  }
+
+  // MARK: Binding: fi_ep_bind
+
+  private func checkUnbound(_ isBound: Bool) throws(FabricError) {
+    if port != nil { throw .badState }
+    if isBound { throw .invalidArgument }
+  }
+
+  /// Binds a completion queue. Throws FI_EBADFLAGS for flags other than FI_TRANSMIT, FI_RECV and
+  /// FI_SELECTIVE_COMPLETION, FI_EINVAL where one is bound already, FI_EDOMAIN for another domain's queue.
+  package func bind(_ queue: CompletionQueue, flags: UInt64) throws(FabricError) {
+    guard flags & ~(FI_TRANSMIT | FI_RECV | FI_SELECTIVE_COMPLETION) == 0 else { throw .badFlags }
+    if queue.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(
+      flags & FI_TRANSMIT != 0 && transmitQueue != nil || flags & FI_RECV != 0 && receiveQueue != nil)
+    if flags & FI_TRANSMIT != 0 {
+      transmitQueue = queue
+      options.selectiveTransmit = flags & FI_SELECTIVE_COMPLETION != 0
+      queue.addBinding()
+      queue.grow(by: options.transmitQueueSize)
+    }
+    if flags & FI_RECV != 0 {
+      receiveQueue = queue
+      options.selectiveReceive = flags & FI_SELECTIVE_COMPLETION != 0
+      queue.addBinding()
+      // One more for a write that carries completion data.
+      queue.grow(by: options.receiveQueueSize + 1)
+    }
+  }
+
+  /// Binds the address vector. Throws FI_EINVAL when one is bound already.
+  package func bind(_ vector: AddressVector) throws(FabricError) {
+    if vector.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(addresses != nil)
+    vector.addBinding()
+    addresses = vector
+  }
+
+  /// Binds an event queue, which nothing is reported to yet. A second one takes the place of the first, as upstream has
+  /// it.
+  package func bind(_ queue: EventQueue) throws(FabricError) {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    eventQueue?.removeBinding()
+    queue.addBinding()
+    eventQueue = queue
+  }
+
+  // MARK: Enabling
+
+  /// Starts the endpoint. Throws FI_EOPBADSTATE when it is enabled already, FI_ENOAV without an address vector, FI_ENOCQ
+  /// without the completion queues that its capabilities call for, FI_EMFILE and the like.
+  package func enable() throws(FabricError) {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    if port != nil { throw .badState }
+    guard let addresses else { throw .noAddressVector }
+    let transmits = options.capabilities & (FI_SEND | FI_READ | FI_WRITE) != 0
+    let receives = options.capabilities & FI_RECV != 0
+    guard let either = transmitQueue ?? receiveQueue, !transmits || transmitQueue != nil,
+      !receives || receiveQueue != nil, socket != nil
+    else { throw .noCompletionQueue }
+    options.hasTransmitQueue = transmitQueue != nil
+    options.hasReceiveQueue = receiveQueue != nil
+    let configuration = try EndpointSocket.configuration(
+      for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
+    let binding = Port.Binding(
+      domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
+      receiveQueue: receiveQueue ?? either)
+    let made = Port(binding: binding, options: options, socket: socket.take()!, configuration: configuration)
+    port = made
+    portReference = .passUnretained(made)
+    do throws(FabricError) {
+      try domain.engine.add(made)
+    } catch {
+      // The socket went with the port; the endpoint can only be closed.
+      domain.engine.remove(made)
+      port = nil
+      portReference = nil
+      throw error
+    }
+  }
+
+  // MARK: Closing
+
+  /// Ends the endpoint: what was sent is delivered if the peers answer within a second; receives, and operations that
+  /// did not end by then, are dropped silently.
+  package func close() {
+    let engine = domain.engine
+    engine.lock()
+    if let port {
+      port.startClosing()
+      let deadline = Clock.now() &+ Self.lingering
+      while !port.isDrained && Clock.now() < deadline {
+        port.pump(Clock.now())
+        if port.isDrained { break }
+        let now = Clock.now()
+        let pause = min(port.nextTimeout, now &+ Self.longestPause)
+        engine.unlock()
+        var entry = pollfd(fd: port.descriptor, events: Int16(POLLIN), revents: 0)
+        if pause > now { _ = platform_poll(&entry, 1, Int32((pause - now + 999_999) / 1_000_000)) }
+        engine.lock()
+      }
+      engine.remove(port)
+      port.releaseReservations()
+    }
+    port = nil
+    portReference = nil
+    socket = nil
+    transmitQueue?.removeBinding()
+    receiveQueue?.removeBinding()
+    addresses?.removeBinding()
+    eventQueue?.removeBinding()
+    transmitQueue = nil
+    receiveQueue = nil
+    addresses = nil
+    eventQueue = nil
+    domain.removeChild()
+    engine.unlock()
+  }
+
+  /// How long `close` waits for peers, in nanoseconds, and how often it looks at least.
+  private static var lingering: UInt64 { 1_000_000_000 }
+  private static var longestPause: UInt64 { 5_000_000 }
+
+  // MARK: Names: fi_cm(3)
+
+  /// The address that peers reach the endpoint at.
+  package var name: SocketAddress {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    if let port { return port.localAddress }
+    return socket?.localAddress ?? SocketAddress()
+  }
+
+  /// Moves the endpoint to another address. Throws FI_EOPBADSTATE once it is enabled, FI_EINVAL for another family,
+  /// FI_EADDRINUSE and others that bind(2) knows.
+  package func setName(_ address: SocketAddress) throws(FabricError) {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    if port != nil { throw .badState }
+    if address.family != addressFamily { throw .invalidArgument }
+    socket = try EndpointSocket.open(at: address)
+  }
+
+  // MARK: Options: fi_getopt, fi_setopt
+
+  /// Reads an option of level FI_OPT_ENDPOINT into `value`, which has room for `length` bytes; `length` becomes the
+  /// option's size. Throws FI_ENOPROTOOPT for an option that there is not, FI_ETOOSMALL.
+  package func option(_ name: Int32, _ value: UnsafeMutableRawPointer, _ length: inout Int) throws(FabricError) {
+    switch Int(name) {
+    case Int(FI_OPT_MIN_MULTI_RECV):
+      try Self.store(minimumMultiReceive, value, &length)
+    case Int(FI_OPT_FIREWALL_ADDR):
+      try Self.store(Int32(0), value, &length)
+    default: throw .noSuchOption
+    }
+  }
+
+  /// Sets an option. Throws FI_ENOPROTOOPT for one that there is not, FI_EINVAL for a value of another size.
+  package func setOption(_ name: Int32, _ value: UnsafeRawPointer, _ length: Int) throws(FabricError) {
+    guard Int(name) == Int(FI_OPT_MIN_MULTI_RECV) else { throw .noSuchOption }
+    guard length == MemoryLayout<Int>.size else { throw .invalidArgument }
+    minimumMultiReceive = value.loadUnaligned(as: Int.self)
+  }
+
+  private static func store<Value: BitwiseCopyable>(
+    _ option: Value, _ value: UnsafeMutableRawPointer, _ length: inout Int
+  ) throws(FabricError) {
+    let size = MemoryLayout<Value>.size
+    let fits = length >= size
+    length = size
+    if !fits { throw .tooSmall }
+    value.storeBytes(of: option, as: Value.self)
+  }
+}

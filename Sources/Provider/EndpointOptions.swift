@@ -1,0 +1,36 @@
+import CFabric
+import Transport
+
+/// What an endpoint was opened with, as its data path needs it; fixed when the endpoint is enabled.
+package struct EndpointOptions {
+  /// caps of the endpoint.
+  package var capabilities: UInt64 = 0
+  /// Operations in flight, and receives posted, at once.
+  package var transmitQueueSize = 1024
+  package var receiveQueueSize = 1024
+  /// Largest injected payload in bytes.
+  package var injectSize = 0
+  /// Most pieces of local and of remote memory in one operation.
+  package var iovLimit = maximumSlices
+  package var remoteIovLimit = 4
+  /// tx_attr.op_flags and rx_attr.op_flags.
+  package var transmitFlags: UInt64 = 0
+  package var receiveFlags: UInt64 = 0
+  /// Completions only for operations that ask for one (FI_SELECTIVE_COMPLETION at fi_ep_bind).
+  package var selectiveTransmit = false
+  package var selectiveReceive = false
+  /// Which completion queues are bound.
+  package var hasTransmitQueue = false
+  package var hasReceiveQueue = false
+
+  package init() {}
+
+  /// Flags that calls with flags get beside their own: FI_COMPLETION unless completions are selective.
+  package var messageTransmitFlags: UInt64 { selectiveTransmit ? 0 : FI_COMPLETION }
+  package var messageReceiveFlags: UInt64 { selectiveReceive ? 0 : FI_COMPLETION }
+
+  /// Whether a receive's source address means anything.
+  package func isDirected(tagged: Bool) -> Bool {
+    capabilities & FI_DIRECTED_RECV != 0 || (tagged && capabilities & FI_TAGGED_DIRECTED_RECV != 0)
+  }
+}

@@ -1,0 +1,144 @@
+import CFabric
+import CPlatform
+import Datagram
+
+/// What happens to objects besides data transfers, and what a program tells itself (FI_WRITE).
+///
+/// A fabric's queue belongs to no domain, so it has a lock of its own. Any thread.
+///
+/// Man page: fi_eq(3)
+package final class EventQueue {
+  private let fabric: Fabric
+  private let isWritable: Bool
+  private let waitObject: WaitObject?
+  private let lock = Lock()
+  private var ring: EventRing
+  private var isSignalled = false
+  private var bindings = 0
+
+  /// Throws FI_EINVAL for unknown flags or wait objects, and what ``WaitObject/open(_:waitSet:watching:)`` throws.
+  package init(_ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>) throws(FabricError) {
+    let flags = attributes.pointee.flags
+    guard flags & ~(FI_WRITE | FI_AFFINITY) == 0 else {
+      throw flags & FI_PEER != 0 ? .notImplemented : .invalidArgument
+    }
+    self.fabric = fabric
+    isWritable = flags & FI_WRITE != 0
+    // The size is a hint: a program that asked for little must not lose events.
+    ring = EventRing(capacity: max(attributes.pointee.size, Self.leastCapacity))
+    waitObject = try WaitObject.open(attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set)
+    fabric.addChild()
+  }
+
+  /// Something sends its events here.
+  package func addBinding() { lock.withLock { bindings += 1 } }
+
+  /// It no longer does.
+  package func removeBinding() { lock.withLock { bindings -= 1 } }
+
+  /// Throws FI_EBUSY while something is bound to the queue. Events that were not read are lost.
+  package func close() throws(FabricError) {
+    if lock.withLock({ bindings != 0 }) { throw .busy }
+    fabric.removeChild()
+  }
+
+  /// Appends an event of the program's. Returns `length`. Throws FI_EINVAL for a queue opened without FI_WRITE,
+  /// FI_EAGAIN when too many events wait.
+  package func write(event: UInt32, _ bytes: UnsafeRawPointer?, length: Int) throws(FabricError) -> Int {
+    guard isWritable, bytes != nil || length == 0 else { throw .invalidArgument }
+    try append(event: event, bytes, length: length, isError: false)
+    return length
+  }
+
+  /// Appends an error entry.
+  package func writeError(_ entry: fi_eq_err_entry) throws(FabricError) {
+    var entry = entry
+    try append(event: 0, &entry, length: MemoryLayout<fi_eq_err_entry>.size, isError: true)
+  }
+
+  /// Takes the oldest event, or looks at it with FI_PEEK, and returns how many of its bytes were stored. Throws
+  /// FI_EAGAIN when there is none, FI_EAVAIL when an error is to be read first.
+  package func read(
+    event: UnsafeMutablePointer<UInt32>?, into buffer: UnsafeMutableRawPointer?, length: Int, flags: UInt64
+  ) throws(FabricError) -> Int {
+    lock.lock()
+    defer { lock.unlock() }
+    guard let oldest = ring.oldest else { throw .tryAgain }
+    if ring.isErrorFirst { throw .errorAvailable }
+    event?.pointee = oldest.event
+    let stored = buffer == nil ? 0 : max(min(length, oldest.length), 0)
+    if let buffer, stored > 0 { memcpy(buffer, oldest.bytes, stored) }
+    if flags & FI_PEEK == 0 { removeFirst() }
+    return stored
+  }
+
+  /// Takes the oldest entry if it is an error, or looks at it with FI_PEEK. Throws FI_EAGAIN when it is none.
+  ///
+  /// No entry has further data, so a program's own buffer for them stays as it is, with nothing in it.
+  package func readError(
+    into entry: UnsafeMutablePointer<fi_eq_err_entry>, flags: UInt64
+  ) throws(FabricError) -> Int {
+    lock.lock()
+    defer { lock.unlock() }
+    guard ring.isErrorFirst, let oldest = ring.oldest else { throw .tryAgain }
+    let room = fabric.apiVersion >= APIVersion(1, 5) ? (entry.pointee.err_data, entry.pointee.err_data_size) : (nil, 0)
+    entry.pointee = oldest.bytes.load(as: fi_eq_err_entry.self)
+    if room.1 != 0 && entry.pointee.err_data_size == 0 { entry.pointee.err_data = room.0 }
+    if flags & FI_PEEK == 0 { removeFirst() }
+    return MemoryLayout<fi_eq_err_entry>.size
+  }
+
+  /// ``read(event:into:length:flags:)`` that waits up to `timeout` milliseconds, for ever if negative. Throws FI_EAGAIN
+  /// when time is up, FI_ENOSYS for a queue without wait object.
+  package func wait(
+    event: UnsafeMutablePointer<UInt32>?, into buffer: UnsafeMutableRawPointer?, length: Int, timeout: Int32,
+    flags: UInt64
+  ) throws(FabricError) -> Int {
+    guard let waitObject else { throw .notImplemented }
+    let deadline = Clock.deadline(milliseconds: timeout)
+    while true {
+      do {
+        return try read(event: event, into: buffer, length: length, flags: flags)
+      } catch {
+        guard error == .tryAgain, deadline == .max || Clock.now() < deadline else { throw error }
+      }
+      waitObject.sleep(until: deadline)
+    }
+  }
+
+  /// Whether the program may sleep: throws FI_EAGAIN when events wait, FI_EINVAL without a wait object.
+  package func prepareToWait() throws(FabricError) {
+    if waitObject == nil { throw .invalidArgument }
+    if lock.withLock({ ring.count != 0 }) { throw .tryAgain }
+  }
+
+  /// FI_GETWAIT and FI_GETWAITOBJ. Throws FI_ENODATA without a wait object.
+  package func control(_ command: Int32, _ argument: UnsafeMutableRawPointer?) throws(FabricError) {
+    guard command == Int32(FI_GETWAIT) || command == Int32(FI_GETWAITOBJ) else { throw .notImplemented }
+    guard let waitObject else { throw .noData }
+    try waitObject.control(command, argument)
+  }
+
+  private func append(
+    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool
+  ) throws(FabricError) {
+    lock.lock()
+    defer { lock.unlock() }
+    try ring.append(event: event, bytes, length: length, isError: isError)
+    if let waitObject, !isSignalled {
+      isSignalled = true
+      waitObject.signal()
+    }
+  }
+
+  /// The wait object is readable exactly while there are events.
+  private func removeFirst() {
+    ring.removeFirst()
+    if ring.count == 0, isSignalled, let waitObject {
+      isSignalled = false
+      waitObject.drain()
+    }
+  }
+
+  private static var leastCapacity: Int { 4096 }
+}

@@ -1,0 +1,61 @@
+import CPlatform
+
+/// Events in order, each with bytes of its own length. Bounded; events are control traffic, so each takes memory of its
+/// own while it waits. Not thread-safe.
+package struct EventRing: ~Copyable {
+  private struct Header {
+    var next: UnsafeMutableRawPointer?
+    var event: UInt32
+    var isError: Bool
+    var length: Int
+  }
+
+  /// Events that may wait at once.
+  package let capacity: Int
+  package private(set) var count = 0
+  private var first: UnsafeMutableRawPointer?
+  private var last: UnsafeMutableRawPointer?
+
+  package init(capacity: Int) { self.capacity = capacity }
+
+  deinit {
+    var next = first
+    while let node = next {
+      next = node.load(as: Header.self).next
+      free(node)
+    }
+  }
+
+  /// Whether the oldest event is an error.
+  package var isErrorFirst: Bool { first.map { $0.load(as: Header.self).isError } ?? false }
+
+  /// Queues a copy of `length` bytes. Throws FI_EAGAIN when too many events wait, FI_ENOMEM when memory is short.
+  package mutating func append(
+    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool = false
+  ) throws(FabricError) {
+    guard count < capacity else { throw .tryAgain }
+    let (size, overflow) = MemoryLayout<Header>.stride.addingReportingOverflow(length)
+    guard !overflow, length >= 0, let node = malloc(size) else { throw .noMemory }
+    node.initializeMemory(as: Header.self, to: Header(next: nil, event: event, isError: isError, length: length))
+    if let bytes, length > 0 { memcpy(node + MemoryLayout<Header>.stride, bytes, length) }
+    if let last { last.assumingMemoryBound(to: Header.self).pointee.next = node } else { first = node }
+    last = node
+    count += 1
+  }
+
+  /// The oldest event; its bytes are valid until it is removed.
+  package var oldest: (event: UInt32, bytes: UnsafeRawPointer, length: Int)? {
+    guard let first else { return nil }
+    let header = first.load(as: Header.self)
+    return (header.event, UnsafeRawPointer(first + MemoryLayout<Header>.stride), header.length)
+  }
+
+  /// Forgets the oldest event, of which there must be one.
+  package mutating func removeFirst() {
+    guard let node = first else { return }
+    first = node.load(as: Header.self).next
+    if first == nil { last = nil }
+    count -= 1
+    free(node)
+  }
+}

@@ -1,0 +1,144 @@
+import CFabric
+import Datagram
+
+/// Whether the provider can satisfy hints, in the order and by the rules that programs know from upstream's providers.
+///
+/// A non-zero hint is a requirement; zero leaves the choice to the provider. Fields that came with a later interface
+/// version than the program asked for are not looked at.
+///
+/// Man pages: fi_getinfo(3), fi_domain(3), fi_endpoint(3)
+package struct HintCheck {
+  private let hints: fi_info
+  private let name: ProviderName
+  private let version: APIVersion
+
+  package init(_ hints: UnsafePointer<fi_info>, name: ProviderName, version: APIVersion) {
+    self.hints = hints.pointee
+    self.name = name
+    self.version = version
+  }
+
+  /// Why the hints cannot be met; nil if they can.
+  package func obstacle() -> StaticString? {
+    if let endpoint = hints.ep_attr?.pointee, endpoint.type != FI_EP_UNSPEC, endpoint.type != FI_EP_RDM {
+      return "only reliable datagram endpoints are offered"
+    }
+    if hints.caps & ~Capabilities.all != 0 { return "a capability is not offered" }
+    if AddressFormat.family(hints.addr_format) == nil { return "the address format is not an IP one" }
+    if let fabric = hints.fabric_attr?.pointee, fabric.prov_version > name.version.rawValue {
+      return "the provider is older than the version asked for"
+    }
+    return hints.domain_attr.flatMap { domain($0.pointee) } ?? hints.ep_attr.flatMap { endpoint($0.pointee) }
+      ?? hints.rx_attr.flatMap { receive($0.pointee) } ?? hints.tx_attr.flatMap { transmit($0.pointee) }
+  }
+
+  /// What mr_mode to answer for a hint; nil if the hint makes no sense.
+  ///
+  /// The provider needs nothing of the program, so bits are dropped: keys are the program's and addresses are offsets.
+  /// - FI_MR_BASIC and FI_MR_SCALABLE, alone, are echoed; basic means provider keys and virtual addresses.
+  /// - FI_MR_PROV_KEY stays if it is hinted and FI_POLYFILL_MR_PROV_KEY is set.
+  /// - Before version 1.5 the value is one of 0, basic and scalable, and the answer is never 0.
+  package static func memoryMode(hint: Int32, version: APIVersion, grantsProviderKeys: Bool) -> Int32? {
+    if hint == MemoryMode.basic || hint == MemoryMode.scalable { return hint }
+    if version < APIVersion(1, 5) { return hint == 0 ? MemoryMode.basic : nil }
+    if hint & (MemoryMode.basic | MemoryMode.scalable) != 0 { return nil }
+    return grantsProviderKeys ? hint & FI_MR_PROV_KEY : 0
+  }
+
+  // MARK: Attributes
+
+  private func domain(_ domain: fi_domain_attr) -> StaticString? {
+    if !isOffered(domain.threading) { return "the threading level is not offered" }
+    if domain.progress.rawValue > FI_PROGRESS_CONTROL_UNIFIED.rawValue { return "the progress model is unknown" }
+    if domain.resource_mgmt.rawValue > FI_RM_ENABLED.rawValue { return "the resource management model is unknown" }
+    if domain.av_type.rawValue > FI_AV_TABLE.rawValue { return "the address vector type is unknown" }
+    if exceeds(domain.cq_data_size, Capabilities.completionDataSize) { return "cq_data_size is too large" }
+    if Self.memoryMode(hint: domain.mr_mode, version: version, grantsProviderKeys: false) == nil {
+      return "mr_mode is not a valid combination"
+    }
+    return version < APIVersion(1, 5) ? nil : domainSince1_5(domain)
+  }
+
+  private func domainSince1_5(_ domain: fi_domain_attr) -> StaticString? {
+    if exceeds(domain.cntr_cnt, Capabilities.counterCount) { return "cntr_cnt is too large" }
+    if exceeds(domain.mr_iov_limit, Capabilities.memoryIovLimit) { return "mr_iov_limit is too large" }
+    if exceeds(domain.mr_cnt, Capabilities.memoryRegionCount) { return "mr_cnt is too large" }
+    if domain.caps & ~Capabilities.domain != 0 { return "a domain capability is not offered" }
+    if domain.max_err_data != 0 { return "errors carry no data" }
+    if domain.auth_key_size != 0 { return "authorization keys are not offered" }
+    if version >= APIVersion(1, 20) && domain.max_ep_auth_key != 0 { return "authorization keys are not offered" }
+    if version >= APIVersion(2, 0) && domain.max_group_id != 0 { return "peer groups are not offered" }
+    return nil
+  }
+
+  private func endpoint(_ endpoint: fi_ep_attr) -> StaticString? {
+    let own = name.endpointProtocol
+    if endpoint.protocol != UInt32(FI_PROTO_UNSPEC) {
+      if endpoint.protocol != own.number { return "the endpoint protocol is another one" }
+    }
+    if endpoint.protocol_version > own.version { return "the endpoint protocol version is too new" }
+    if exceeds(endpoint.max_msg_size, Capabilities.maximumMessageSize) { return "max_msg_size is too large" }
+    if exceeds(endpoint.tx_ctx_cnt, 1) || exceeds(endpoint.rx_ctx_cnt, 1) {
+      return "an endpoint has one transmit and one receive context"
+    }
+    if hints.caps & (FI_RMA | FI_ATOMIC) != 0 {
+      let tooLarge =
+        exceeds(endpoint.max_order_raw_size, Capabilities.maximumOrderRAW)
+        || exceeds(endpoint.max_order_war_size, Capabilities.maximumOrderWAR)
+        || exceeds(endpoint.max_order_waw_size, Capabilities.maximumOrderWAW)
+      if tooLarge { return "a max_order size is too large" }
+    }
+    if version >= APIVersion(1, 5) && endpoint.auth_key_size != 0 { return "authorization keys are not offered" }
+    return nil
+  }
+
+  private func transmit(_ attributes: fi_tx_attr) -> StaticString? {
+    let ignored = Capabilities.ignoredForTransmit | Capabilities.domain
+    if attributes.caps & ~(Capabilities.transmit | ignored) != 0 { return "a transmit capability is not offered" }
+    if attributes.op_flags & ~Capabilities.transmitFlags != 0 { return "a transmit operation flag is not offered" }
+    if attributes.msg_order & ~Capabilities.messageOrder != 0 { return "the transmit message order is not kept" }
+    if attributes.comp_order != 0 { return "completions have no order" }
+    if exceeds(attributes.inject_size, Capabilities.injectSize) { return "inject_size is too large" }
+    if exceeds(attributes.size, Capabilities.maximumQueueSize) { return "the transmit queue is too large" }
+    if exceeds(attributes.iov_limit, Capabilities.iovLimit) { return "iov_limit is too large" }
+    if exceeds(attributes.rma_iov_limit, Capabilities.remoteIovLimit) { return "rma_iov_limit is too large" }
+    return nil
+  }
+
+  private func receive(_ attributes: fi_rx_attr) -> StaticString? {
+    let ignored = Capabilities.ignoredForReceive | Capabilities.domain
+    if attributes.caps & ~(Capabilities.receive | ignored) != 0 { return "a receive capability is not offered" }
+    if attributes.op_flags & ~Capabilities.receiveFlags != 0 { return "a receive operation flag is not offered" }
+    if attributes.msg_order & ~Capabilities.messageOrder != 0 { return "the receive message order is not kept" }
+    if attributes.comp_order != 0 { return "completions have no order" }
+    if attributes.total_buffered_recv != 0 { return "total_buffered_recv is not offered" }
+    if exceeds(attributes.size, Capabilities.maximumQueueSize) { return "the receive queue is too large" }
+    if exceeds(attributes.iov_limit, Capabilities.iovLimit) { return "iov_limit is too large" }
+    return nil
+  }
+
+  /// FI_THREAD_FID and FI_THREAD_ENDPOINT went with version 2.0; older programs still get them, served as
+  /// FI_THREAD_SAFE, which promises more.
+  private func isOffered(_ level: fi_threading) -> Bool {
+    switch level {
+    case FI_THREAD_UNSPEC, FI_THREAD_SAFE, FI_THREAD_DOMAIN, FI_THREAD_COMPLETION: true
+    case FI_THREAD_FID, FI_THREAD_ENDPOINT: version < APIVersion(2, 0)
+    default: false
+    }
+  }
+
+  /// Compares as size_t, which Swift imports as a signed number.
+  private func exceeds(_ hint: Int, _ limit: Int) -> Bool { UInt(bitPattern: hint) > UInt(bitPattern: limit) }
+}
+
+/// The two values of mr_mode that are no bits of their own, from before version 1.5, and what a domain's mr_mode means.
+package enum MemoryMode {
+  package static var basic: Int32 { 1 }
+  package static var scalable: Int32 { 2 }
+
+  /// Whether a domain opened with `mode` chooses the keys of its memory regions.
+  package static func hasProviderKeys(_ mode: Int32) -> Bool { mode & (basic | FI_MR_PROV_KEY) != 0 }
+
+  /// Whether peers of a domain opened with `mode` name memory by virtual addresses, not by offsets.
+  package static func hasVirtualAddresses(_ mode: Int32) -> Bool { mode & (basic | FI_MR_VIRT_ADDR) != 0 }
+}

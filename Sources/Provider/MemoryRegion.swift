@@ -1,0 +1,44 @@
+import CFabric
+import Transport
+
+/// Memory that a program registered: for its own operations always, for peers if it says so.
+///
+/// Man page: fi_mr(3)
+package final class MemoryRegion {
+  package let domain: Domain
+  /// What peers must name, or ``unavailableKey``.
+  package let key: UInt64
+  /// What peers add to offsets into the region: its address with FI_MR_VIRT_ADDR, else 0.
+  package let baseAddress: UInt64
+  private let region: UInt64?
+
+  /// Registers two pieces of memory as one region; the second may be empty. `access` is any of FI_SEND, FI_REMOTE_WRITE and so on; without a remote permission the region
+  /// gets no key and cannot clash with another. Errors as in ``RegionTable/insert(_:permissions:key:)``.
+  package init(
+    _ domain: Domain, _ pieces: (Slice, Slice), access: UInt64, requestedKey: UInt64
+  ) throws(FabricError) {
+    self.domain = domain
+    let areVirtual = domain.memoryMode & UInt32(FI_MR_VIRT_ADDR) != 0
+    baseAddress = areVirtual ? UInt64(UInt(bitPattern: pieces.0.base)) : 0
+    let remote = access & (FI_REMOTE_READ | FI_REMOTE_WRITE)
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    if remote == 0 {
+      region = nil
+      key = unavailableKey
+    } else {
+      let (region, key) = try domain.regions.insert(pieces, permissions: remote, key: requestedKey)
+      self.region = region
+      self.key = key
+    }
+    domain.addChild()
+  }
+
+  /// Ends all access by peers; transfers that go on in the memory are aborted before this returns.
+  package func close() {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    if let region, domain.regions.remove(region) { domain.engine.abortTransfers(region: region) }
+    domain.removeChild()
+  }
+}

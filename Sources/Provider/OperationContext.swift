@@ -1,0 +1,55 @@
+import CFabric
+import Transport
+
+/// What an operation's completion needs, carried by the transport in the operation's cookie: no table stands between
+/// fi_send and the completion queue.
+package struct OperationContext: BitwiseCopyable {
+  /// The program's context pointer.
+  package var context: UInt
+  /// FI_SEND with FI_MSG or FI_TAGGED, or FI_RMA with FI_READ or FI_WRITE; and FI_COMPLETION if a success is reported.
+  package var flags: UInt64
+
+  @inline(__always)
+  package init(context: UInt, flags: UInt64) {
+    self.context = context
+    self.flags = flags
+  }
+
+  @inline(__always)
+  package init(_ cookie: Cookies) { self.init(context: UInt(truncatingIfNeeded: cookie.first), flags: cookie.second) }
+
+  @inline(__always)
+  package var cookie: Cookies { Cookies(UInt64(context), flags) }
+}
+
+/// Names, in the first word of a cookie, what a peer's transfer goes to or comes from.
+package enum TransferName {
+  /// A posted receive, by its index.
+  @inline(__always)
+  package static func receive(_ index: UInt32) -> Cookies { Cookies(1 << 32 | UInt64(index)) }
+  /// An unexpected message, by its index.
+  package static func unexpected(_ index: UInt32) -> Cookies { Cookies(2 << 32 | UInt64(index)) }
+  /// Memory regions, by the index of the transfer.
+  package static func regions(_ index: UInt32) -> Cookies { Cookies(3 << 32 | UInt64(index)) }
+
+  @inline(__always)
+  package static func index(_ cookie: Cookies) -> UInt32 { UInt32(truncatingIfNeeded: cookie.first) }
+}
+
+/// How the transport's outcomes read in C.
+package enum TransferError {
+  /// The positive FI_E value of an operation that did not end well. `prov_errno` of the completion is the status itself,
+  /// which tells apart what libfabric has one name for. What the target refuses is FI_EACCES, as in upstream's check of
+  /// memory regions.
+  package static func code(_ status: TransportStatus) -> Int32 {
+    switch status {
+    case .ok: return 0
+    case .accessDenied, .outOfBounds: return FI_EACCES
+    case .aborted: return FI_EREMOTEIO
+    case .refused: return FI_ECONNREFUSED
+    case .timedOut: return FI_ETIMEDOUT
+    case .reset: return FI_ECONNRESET
+    case .closed: return FI_ECONNABORTED
+    }
+  }
+}

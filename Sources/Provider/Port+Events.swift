@@ -1,0 +1,260 @@
+import CFabric
+import CPlatform
+import Packet
+import Transport
+
+// What the transport tells, turned into matches and completions.
+extension Port {
+  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data would find the
+  /// completion queue full.
+  func drain(_ now: Instant) {
+    while true {
+      if takesRemoteWrites && !hasSpareCompletion {
+        hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserve() }
+        if !hasSpareCompletion {
+          isSuspended = true
+          return
+        }
+      }
+      guard let event = transport.pollEvent(now: now) else { break }
+      switch event.pointee.kind {
+      case .message: messageArrived(event)
+      case .messageReceived: messageReceived(event)
+      case .operationCompleted: operationCompleted(event)
+      case .heldMessageLost: heldMessageLost(event)
+      case .write: writeArrived(event)
+      case .writeReceived: writeReceived(event)
+      case .read: readArrived(event)
+      case .readAnswered: regionTransfers.end(event.pointee.cookie, in: binding.domain)
+      case .connectionFailed: break
+      }
+    }
+    isSuspended = false
+  }
+
+  // MARK: Messages
+
+  @inline(__always)
+  private func messageArrived(_ event: UnsafePointer<Event>) {
+    let isTagged = event.pointee.flags.contains(.tagged)
+    let connection = event.pointee.connection
+    guard let index = receives.take(tagged: isTagged, tag: event.pointee.tag, from: connection) else {
+      return holdMessage(event)
+    }
+    assign(index, connection: connection, flags: event.pointee.flags, tag: event.pointee.tag, data: event.pointee.data)
+    guard let payload = event.pointee.payload else {
+      let entry = receives[index]
+      return transport.accept(
+        receives.slices(index), count: Int(entry.pointee.sliceCount), cookie: TransferName.receive(index))
+    }
+    let length = Int(truncatingIfNeeded: event.pointee.length)
+    scatter(payload, length, receives.slices(index), Int(receives[index].pointee.sliceCount))
+    completeReceive(index, length: event.pointee.length)
+  }
+
+  /// Notes the message that a receive was matched with.
+  @inline(__always)
+  func assign(_ index: UInt32, connection: ConnectionIndex, flags: OperationFlags, tag: UInt64, data: UInt64) {
+    let entry = receives[index]
+    entry.pointee.connection = connection
+    entry.pointee.tag = tag
+    entry.pointee.data = data
+    if flags.contains(.remoteData) { entry.pointee.flags |= FI_REMOTE_CQ_DATA }
+  }
+
+  @inline(never)
+  private func holdMessage(_ event: UnsafePointer<Event>) {
+    // There is an element for every message that the transport can hold.
+    let index = unexpected.allocate()!
+    let entry = unexpected[index]
+    entry.initialize(
+      to: UnexpectedMessage(
+        next: .max, previous: .max, handle: 0, connection: event.pointee.connection, flags: event.pointee.flags,
+        isClaimed: false, tag: event.pointee.tag, data: event.pointee.data, length: event.pointee.length, context: 0))
+    guard let handle = transport.hold(cookie: TransferName.unexpected(index)) else { return unexpected.free(index) }
+    entry.pointee.handle = handle
+    unexpected.append(index)
+  }
+
+  private func heldMessageLost(_ event: UnsafePointer<Event>) {
+    let index = TransferName.index(event.pointee.cookie)
+    unexpected.unlink(index)
+    unexpected.free(index)
+  }
+
+  private func messageReceived(_ event: UnsafePointer<Event>) {
+    let index = TransferName.index(event.pointee.cookie)
+    if event.pointee.status == .ok { return completeReceive(index, length: event.pointee.length) }
+    failReceive(
+      index, length: 0, overflow: 0, code: TransferError.code(event.pointee.status),
+      providerCode: Int32(event.pointee.status.rawValue))
+  }
+
+  /// Ends a receive whose message is in place.
+  @inline(__always)
+  func completeReceive(_ index: UInt32, length: UInt64) {
+    let entry = receives[index]
+    let capacity = UInt64(truncatingIfNeeded: entry.pointee.capacity)
+    if length > capacity {
+      let overflow = Int(truncatingIfNeeded: length &- capacity)
+      return failReceive(
+        index, length: entry.pointee.capacity, overflow: overflow, code: Int32(FI_ETRUNC), providerCode: 0)
+    }
+    if entry.pointee.flags & FI_COMPLETION != 0 {
+      let source = source(of: entry.pointee.connection)
+      binding.receiveQueue._withUnsafeGuaranteedRef {
+        $0.push(
+          context: entry.pointee.context, flags: entry.pointee.flags & ~FI_COMPLETION,
+          length: Int(truncatingIfNeeded: length),
+          buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: entry.pointee.data,
+          tag: entry.pointee.tag, source: source)
+      }
+    } else {
+      binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() }
+    }
+    receives.free(index)
+  }
+
+  /// Ends a receive with an error entry.
+  @inline(never)
+  func failReceive(_ index: UInt32, length: Int, overflow: Int, code: Int32, providerCode: Int32) {
+    let entry = receives[index]
+    let isMatched = entry.pointee.connection != PostedReceive.anyConnection
+    let source = isMatched ? source(of: entry.pointee.connection) : UInt64.max
+    binding.receiveQueue._withUnsafeGuaranteedRef {
+      $0.pushError(
+        context: entry.pointee.context, flags: entry.pointee.flags & ~FI_COMPLETION, length: length,
+        buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: entry.pointee.data,
+        tag: entry.pointee.tag, olen: overflow, err: code, provErrno: providerCode, source: source)
+    }
+    receives.free(index)
+  }
+
+  // MARK: This side's operations
+
+  @inline(__always)
+  private func operationCompleted(_ event: UnsafePointer<Event>) {
+    outstanding &-= 1
+    let operation = OperationContext(event.pointee.cookie)
+    if event.pointee.status != .ok { return operationFailed(operation, event.pointee.status) }
+    binding.transmitQueue._withUnsafeGuaranteedRef {
+      if operation.flags & FI_COMPLETION != 0 {
+        $0.push(
+          context: operation.context, flags: operation.flags & ~FI_COMPLETION, length: 0, buffer: 0, data: 0, tag: 0,
+          source: UInt64.max)
+      } else {
+        $0.unreserve()
+      }
+    }
+  }
+
+  @inline(never)
+  private func operationFailed(_ operation: OperationContext, _ status: TransportStatus) {
+    binding.transmitQueue._withUnsafeGuaranteedRef {
+      $0.pushError(
+        context: operation.context, flags: operation.flags & ~FI_COMPLETION, length: 0, buffer: 0, data: 0, tag: 0,
+        olen: 0, err: TransferError.code(status), provErrno: Int32(status.rawValue), source: UInt64.max)
+    }
+  }
+
+  // MARK: Peers' access to memory regions
+
+  /// Finds the memory that an event's segments name.
+  private func resolve(
+    _ event: UnsafePointer<Event>, _ access: RegionAccess, _ slices: UnsafeMutablePointer<Slice>,
+    _ transfer: inout RegionTransfer
+  ) -> (status: OperationStatus, sliceCount: Int) {
+    var count = 0
+    for index in 0..<Int(event.pointee.segmentCount) {
+      let segment = event.pointee.segment(index)
+      let resolved = binding.domain._withUnsafeGuaranteedRef {
+        $0.regions.resolve(segment, for: access, into: slices + count, capacity: maximumSlices - count)
+      }
+      if resolved.status != .ok { return (resolved.status, 0) }
+      if resolved.sliceCount > 0 { transfer.append(resolved.region) }
+      count += resolved.sliceCount
+    }
+    return (.ok, count)
+  }
+
+  private func writeArrived(_ event: UnsafePointer<Event>) {
+    withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
+      let slices = memory.baseAddress!
+      var transfer = RegionTransfer()
+      let found = resolve(event, .write, slices, &transfer)
+      guard found.status == .ok else { return transport.refuse(found.status) }
+      if let payload = event.pointee.payload {
+        scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, found.sliceCount)
+        return reportWrite(event)
+      }
+      guard let name = regionTransfers.begin(transfer, in: binding.domain) else { return transport.refuse(.aborted) }
+      transport.accept(slices, count: found.sliceCount, cookie: name)
+    }
+  }
+
+  private func writeReceived(_ event: UnsafePointer<Event>) {
+    regionTransfers.end(event.pointee.cookie, in: binding.domain)
+    if event.pointee.status == .ok { reportWrite(event) }
+  }
+
+  private func readArrived(_ event: UnsafePointer<Event>) {
+    withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
+      let slices = memory.baseAddress!
+      var transfer = RegionTransfer()
+      let found = resolve(event, .read, slices, &transfer)
+      guard found.status == .ok else { return transport.refuse(found.status) }
+      guard let name = regionTransfers.begin(transfer, in: binding.domain) else { return transport.refuse(.aborted) }
+      transport.accept(slices, count: found.sliceCount, cookie: name)
+    }
+  }
+
+  /// A write that carries completion data is told to the target's program.
+  @inline(__always)
+  private func reportWrite(_ event: UnsafePointer<Event>) {
+    guard event.pointee.flags.contains(.remoteData), hasSpareCompletion else { return }
+    hasSpareCompletion = false
+    let source = source(of: event.pointee.connection)
+    binding.receiveQueue._withUnsafeGuaranteedRef {
+      $0.push(
+        context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
+        length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0,
+        source: source)
+    }
+  }
+
+  /// Ends the transfers of peers to and from a region that goes away.
+  package func abortTransfers(region: UInt64, _ now: Instant) {
+    guard batch.isEmpty || sendBatch(now) else { return dropAndAbort(region, now) }
+    abort(region, now)
+  }
+
+  private func dropAndAbort(_ region: UInt64, _ now: Instant) {
+    dropBatch()
+    abort(region, now)
+  }
+
+  private func abort(_ region: UInt64, _ now: Instant) {
+    regionTransfers.forEachTransfer(using: region) { name in
+      transport.abortTransfers(cookieFirst: name.first, now: now)
+    }
+    drain(now)
+  }
+}
+
+/// Copies a payload over slices; what does not fit is left out.
+@inline(__always)
+private func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
+  if count == 1 {
+    let fitting = min(length, slices.pointee.count)
+    if fitting > 0 { memcpy(slices.pointee.base!, payload, fitting) }
+    return
+  }
+  var position = payload
+  var missing = length
+  for index in 0..<count where missing > 0 {
+    let fitting = min(missing, slices[index].count)
+    if fitting > 0 { memcpy(slices[index].base!, position, fitting) }
+    position += fitting
+    missing -= fitting
+  }
+}

@@ -1,0 +1,53 @@
+import Datagram
+import Transport
+
+// From the socket to the transport, and time.
+extension Port {
+  /// One round: receive a batch, act on what it brought, run timers, send what came of it. Work is bounded by the
+  /// socket's batch.
+  ///
+  /// While the socket does not take what was sent before, nothing is received: completions must not reach the program
+  /// while a datagram that reads its memory is still on the way.
+  package func pump(_ now: Instant) {
+    isIdle = true
+    guard batch.isEmpty || sendBatch(now) else { return }
+    var isEmpty = false
+    if inputIndex >= inputCount {
+      inputCount = socket.receive()
+      inputIndex = 0
+      inputOffset = 0
+      isEmpty = inputCount == 0
+      if socket.errorsPending { takeErrors(now) }
+    }
+    processInput(now)
+    if isEmpty { transport.pollIdle(now: now) }
+    if transport.nextTimeout() <= now { transport.handleTimeout(now: now) }
+    drain(now)
+    if transport.wantsTransmit {
+      flush(now)
+      isIdle = true
+    }
+  }
+
+  /// Feeds received datagrams, one by one, until all are done or the completion queue is full.
+  private func processInput(_ now: Instant) {
+    if isSuspended {
+      drain(now)
+      if isSuspended { return }
+    }
+    while inputIndex < inputCount {
+      let datagrams = socket.datagram(inputIndex)
+      let source = PeerAddress(words: datagrams.source.words)
+      while inputOffset < datagrams.length {
+        let length = min(datagrams.segmentSize, datagrams.length - inputOffset)
+        let bytes = UnsafeRawBufferPointer(start: datagrams.base + inputOffset, count: length)
+        inputOffset += length
+        transport.receive(bytes, from: source, now: now)
+        drain(now)
+        if isSuspended { return }
+      }
+      inputIndex += 1
+      inputOffset = 0
+    }
+  }
+}

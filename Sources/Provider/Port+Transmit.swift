@@ -1,0 +1,113 @@
+import CPlatform
+import Datagram
+import Transport
+
+// From the transport to the socket.
+extension Port {
+  /// Sends what is queued if the moment is right.
+  ///
+  /// At once when the endpoint was idle, so that a single message leaves within the call that posts it; at once when a
+  /// full datagram's worth is queued, or when the last flush was a while ago, so that nothing waits for a program that
+  /// computes; otherwise with the next poll, many messages in one datagram.
+  @inline(__always)
+  func flushIfDue(_ now: Instant) {
+    if isIdle || queuedBytes >= Self.flushBytes || now &- lastFlush > Self.flushInterval
+      || binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep })
+    {
+      flush(now)
+    }
+  }
+
+  /// Sends all that the transport has ready, as far as the socket takes it.
+  func flush(_ now: Instant) {
+    isIdle = false
+    queuedBytes = 0
+    lastFlush = now
+    guard batch.isEmpty || sendBatch(now) else { return }
+    while transport.wantsTransmit && transport.pollTransmit(into: &batch, now: now) {
+      guard sendBatch(now) else { break }
+    }
+    let deadline = transport.nextTimeout()
+    binding.engine._withUnsafeGuaranteedRef { $0.deadlineMoved(deadline) }
+  }
+
+  /// Sends the batch, or the rest of it; false when the socket takes no more for now. The batch stays until it is out,
+  /// since the transport has counted it as sent.
+  func sendBatch(_ now: Instant) -> Bool {
+    let count = batch.count
+    for index in sentTransmits..<count {
+      let transmit = batch.transmits + index
+      let slices = UnsafeRawPointer(batch.slices + transmit.pointee.firstSlice).assumingMemoryBound(to: iovec.self)
+      (outgoing + index).initialize(
+        to: OutgoingDatagrams(
+          destination: SocketAddress(words: transmit.pointee.destination.words), slices: slices,
+          sliceCount: transmit.pointee.sliceCount, segmentSize: transmit.pointee.segmentSize,
+          totalLength: transmit.pointee.totalLength))
+    }
+    if sentSegments > 0 && sentTransmits < count { outgoing[sentTransmits].firstSegment = sentSegments }
+    while sentTransmits < count {
+      let outcome = socket.send(outgoing + sentTransmits, count: count - sentTransmits)
+      sentTransmits += outcome.sent
+      sentSegments = outcome.segments
+      if outcome.stop == .finished { break }
+      guard resolve(outcome.stop, now) else { return false }
+    }
+    dropBatch()
+    if socket.errorsPending { takeErrors(now) }
+    return true
+  }
+
+  /// Gives the batch up; what was not sent is lost, and the transport repairs it like any loss.
+  func dropBatch() {
+    batch.removeAll()
+    sentTransmits = 0
+    sentSegments = 0
+    blockedSince = 0
+  }
+
+  /// What to do about the first transmit that is not out: false to wait with it, true to go on.
+  @inline(never)
+  private func resolve(_ stop: SendStop, _ now: Instant) -> Bool {
+    switch stop {
+    case .wouldBlock, .noBuffers:
+      if blockedSince == 0 { blockedSince = now }
+      // A link that takes nothing for so long has lost what was queued, as a full router would.
+      guard now &- blockedSince > Self.patience else { return false }
+      sentTransmits = batch.count
+      return true
+    case .tooBig:
+      transport.datagramTooBig(batch.transmits[sentTransmits].destination, maximumDatagram: 0, now: now)
+    case .finished, .unreachable, .refused, .other: break
+    }
+    sentTransmits += 1
+    sentSegments = 0
+    if sentTransmits < batch.count { outgoing[sentTransmits].firstSegment = 0 }
+    blockedSince = 0
+    return true
+  }
+
+  /// Tells the transport what routers and hosts had to say about earlier datagrams.
+  @inline(never)
+  func takeErrors(_ now: Instant) {
+    var patience = 64
+    while patience > 0, let error = socket.nextError() {
+      patience -= 1
+      let peer = PeerAddress(words: error.destination.words)
+      switch error.kind {
+      case .portUnreachable: transport.peerUnreachable(peer, now: now)
+      case .messageTooBig(let mtu):
+        let headers = error.destination.family == .ipv6 ? 48 : 28
+        transport.datagramTooBig(peer, maximumDatagram: max(mtu - headers, 0), now: now)
+      // A route may come back, and a peer that does not is given up in its time.
+      case .hostUnreachable, .other: break
+      }
+    }
+  }
+
+  /// Queued bytes that fill a datagram well.
+  @inline(__always) private static var flushBytes: Int { 16 * 1024 }
+  /// Longest time in nanoseconds between the flushes of a program that sends without polling.
+  @inline(__always) private static var flushInterval: UInt64 { 20_000 }
+  /// Longest time in nanoseconds that a datagram waits for the socket.
+  @inline(__always) private static var patience: UInt64 { 100_000_000 }
+}

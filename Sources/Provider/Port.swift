@@ -1,0 +1,171 @@
+import CFabric
+import Datagram
+import Transport
+
+/// An enabled endpoint as the progress engine sees it: a UDP socket, the transport on it, and what completions and
+/// matching need. `Endpoint` owns it; the engine pumps it.
+///
+/// The objects it refers to are kept alive by the endpoint, so references are unmanaged: nothing on the way of a message
+/// is retained or released. Everything is protected by the engine's lock.
+package final class Port {
+  /// What the port works for; each outlives the port.
+  package struct Binding {
+    package var domain: Unmanaged<Domain>
+    package var engine: Unmanaged<ProgressEngine>
+    package var addresses: Unmanaged<AddressVector>
+    package var transmitQueue: Unmanaged<CompletionQueue>
+    package var receiveQueue: Unmanaged<CompletionQueue>
+
+    /// One completion queue may be missing; its operations are then refused.
+    package init(
+      domain: Domain, addresses: AddressVector, transmitQueue: CompletionQueue, receiveQueue: CompletionQueue
+    ) {
+      self.domain = .passUnretained(domain)
+      self.engine = .passUnretained(domain.engine)
+      self.addresses = .passUnretained(addresses)
+      self.transmitQueue = .passUnretained(transmitQueue)
+      self.receiveQueue = .passUnretained(receiveQueue)
+    }
+  }
+
+  let binding: Binding
+  package let options: EndpointOptions
+  /// Flags of operations whose call takes none, and what is added to the flags of the others.
+  package let transmitFlags: UInt64
+  package let messageTransmitFlags: UInt64
+  package let receiveFlags: UInt64
+  package let messageReceiveFlags: UInt64
+  let directsMessages: Bool
+  let directsTagged: Bool
+  var socket: UDPSocket
+  var transport: TransportEndpoint
+  var receives: ReceiveQueue
+  var unexpected: UnexpectedQueue
+  var regionTransfers: RegionTransferTable
+  var peers = PeerCache()
+  /// Posted operations whose completion is due.
+  package internal(set) var outstanding = 0
+
+  // What is on its way out.
+  var batch = TransmitBatch()
+  let outgoing: UnsafeMutablePointer<OutgoingDatagrams>
+  /// Transmits of the batch that went out, and segments of the next one.
+  var sentTransmits = 0
+  var sentSegments = 0
+  /// Since when the socket takes nothing; 0 while it does.
+  var blockedSince: Instant = 0
+  /// Bytes posted and not yet offered to the socket.
+  var queuedBytes = 0
+  /// Nothing was sent since the program last polled: an endpoint that is idle sends at once.
+  var isIdle = true
+  var lastFlush: Instant = 0
+
+  // Where the batch of received datagrams is being worked on.
+  var inputCount = 0
+  var inputIndex = 0
+  var inputOffset = 0
+  /// The completion queue is full: the events of the current datagram wait until the program has read.
+  var isSuspended = false
+  /// Room in the receive queue for the completion of a write that nobody posted a receive for.
+  var hasSpareCompletion = false
+  let takesRemoteWrites: Bool
+
+  package init(
+    binding: Binding, options: EndpointOptions, socket: consuming UDPSocket, configuration: TransportConfiguration
+  ) {
+    self.binding = binding
+    self.options = options
+    messageTransmitFlags = options.messageTransmitFlags
+    messageReceiveFlags = options.messageReceiveFlags
+    transmitFlags = options.transmitFlags | options.messageTransmitFlags
+    receiveFlags = options.receiveFlags | options.messageReceiveFlags
+    directsMessages = options.isDirected(tagged: false)
+    directsTagged = options.isDirected(tagged: true)
+    let address = PeerAddress(words: socket.localAddress.words)
+    self.socket = socket
+    transport = TransportEndpoint(configuration: configuration, localAddress: address)
+    receives = ReceiveQueue(capacity: options.receiveQueueSize)
+    unexpected = UnexpectedQueue(capacity: configuration.inboundTransfers)
+    regionTransfers = RegionTransferTable(capacity: configuration.inboundTransfers + 4 * configuration.maximumReads)
+    outgoing = .allocate(capacity: TransmitBatch.maximumTransmits)
+    takesRemoteWrites = options.hasReceiveQueue && options.capabilities & FI_REMOTE_WRITE != 0
+  }
+
+  deinit { outgoing.deallocate() }
+
+  package var descriptor: Int32 { socket.descriptor }
+  package var localAddress: SocketAddress { socket.localAddress }
+  package var nextTimeout: Instant { transport.nextTimeout() }
+
+  /// Whether a pump has something to do that no descriptor and no timer will tell of.
+  package var hasWork: Bool { transport.wantsTransmit || !batch.isEmpty || inputIndex < inputCount }
+
+  /// Receives and operations that may still be posted.
+  package var receivesLeft: Int {
+    lock()
+    defer { unlock() }
+    return receives.available
+  }
+  package var operationsLeft: Int {
+    lock()
+    defer { unlock() }
+    return options.transmitQueueSize - outstanding
+  }
+
+  // MARK: References
+
+  @inline(__always)
+  func lock() { binding.engine._withUnsafeGuaranteedRef { $0.lock() } }
+  @inline(__always)
+  func unlock() { binding.engine._withUnsafeGuaranteedRef { $0.unlock() } }
+
+  @inline(__always)
+  var addressGeneration: UInt32 { binding.addresses._withUnsafeGuaranteedRef { $0.generation } }
+
+  /// The connection to an entry of the address vector; nil for an address that is not there.
+  @inline(__always)
+  func connection(to address: UInt64) -> ConnectionIndex? {
+    if let connection = peers.connection(to: address, generation: addressGeneration) { return connection }
+    return lookUpConnection(address)
+  }
+
+  @inline(never)
+  private func lookUpConnection(_ address: UInt64) -> ConnectionIndex? {
+    guard let found = binding.addresses._withUnsafeGuaranteedRef({ $0.address(address) }) else { return nil }
+    let connection = transport.connection(to: PeerAddress(words: found.words))
+    peers.note(connection, to: address, generation: addressGeneration)
+    return connection
+  }
+
+  /// The entry of the address vector that a connection comes from, or FI_ADDR_NOTAVAIL.
+  @inline(__always)
+  func source(of connection: ConnectionIndex) -> UInt64 {
+    if let address = peers.source(of: connection, generation: addressGeneration) { return address }
+    return lookUpSource(connection)
+  }
+
+  @inline(never)
+  private func lookUpSource(_ connection: ConnectionIndex) -> UInt64 {
+    let peer = SocketAddress(words: transport.address(of: connection).words)
+    let address = binding.addresses._withUnsafeGuaranteedRef { $0.find(peer) }
+    peers.note(source: address, of: connection, generation: addressGeneration)
+    return address
+  }
+
+  // MARK: Ending
+
+  /// Asks all peers to let go; keep pumping until `isDrained`, or give up.
+  package func startClosing() { transport.close(now: Clock.now()) }
+
+  package var isDrained: Bool { transport.isDrained && batch.isEmpty }
+
+  /// Gives up the room that was set aside for completions which will not come (fi_close discards them silently).
+  package func releaseReservations() {
+    for _ in 0..<outstanding { binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
+    outstanding = 0
+    for _ in 0..<receives.count { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
+    if hasSpareCompletion { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
+    hasSpareCompletion = false
+    regionTransfers.endAll(in: binding.domain)
+  }
+}

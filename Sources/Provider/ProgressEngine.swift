@@ -1,0 +1,220 @@
+import Datagram
+import Transport
+
+/// Drives all endpoints of a domain: one lock, one order of polling. The only place where sockets and transport meet is
+/// the port; the engine decides when ports are pumped and what to sleep on.
+///
+/// With manual progress nothing happens but in the program's own calls. With automatic progress a helper thread steps in
+/// whenever the program has not polled for a while.
+///
+/// Man page: fi_domain(3), "Progress models"
+package final class ProgressEngine {
+  private let mutex = Lock()
+  private let isLocking: Bool
+  package let isAutomatic: Bool
+  private var ports: UnsafeMutablePointer<Unmanaged<Port>>
+  private var portCapacity = 4
+  private var portCount = 0
+  /// Rounds that the program itself drove.
+  private(set) var pollCount: UInt64 = 0
+
+  // Sleeping. Descriptors are made when somebody first sleeps.
+  private let waiterLock = Lock()
+  private var waiter: Waiter?
+  private var thread: ProgressThread?
+  /// When the next sleeper in `wait` looks by itself; 0 while nobody sleeps there.
+  private var sleepDeadline: Instant = 0
+  /// What the timer of the wait descriptor is set to while the program sleeps on that; 0 once the program has polled.
+  private var armedDeadline: Instant = 0
+
+  /// `locking`: several threads may call at once. `automatic`: FI_PROGRESS_AUTO, which implies locking.
+  package init(locking: Bool, automatic: Bool) throws(FabricError) {
+    isLocking = locking || automatic
+    isAutomatic = automatic
+    ports = .allocate(capacity: portCapacity)
+  }
+
+  deinit { ports.deallocate() }
+
+  // MARK: Lock
+
+  /// Takes the domain's lock, where its threading level calls for one. Not recursive.
+  @inline(__always)
+  package func lock() { if isLocking { mutex.lock() } }
+
+  @inline(__always)
+  package func unlock() { if isLocking { mutex.unlock() } }
+
+  // MARK: Progress
+
+  /// Pumps every port once, on behalf of the program. The caller holds the lock.
+  @inline(__always)
+  package func progress() {
+    pollCount &+= 1
+    armedDeadline = 0
+    pumpAll(Clock.now())
+  }
+
+  @inline(__always)
+  private func pumpAll(_ now: Instant) {
+    for index in 0..<portCount { ports[index]._withUnsafeGuaranteedRef { $0.pump(now) } }
+  }
+
+  /// Includes a port from now on, and starts the helper thread when it is the first one of an automatic domain. The
+  /// caller keeps the port alive until `remove`, and holds the lock.
+  ///
+  /// Throws FI_EMFILE and the like when there are no descriptors, FI_EAGAIN when there is no thread.
+  package func add(_ port: Port) throws(FabricError) {
+    if isAutomatic && thread == nil { thread = try ProgressThread(self, try makeWaiter()) }
+    do throws(SystemError) { try waiter?.add(port.descriptor) } catch { throw FabricError(code: error.code) }
+    if portCount == portCapacity {
+      let larger = UnsafeMutablePointer<Unmanaged<Port>>.allocate(capacity: portCapacity * 2)
+      larger.initialize(from: ports, count: portCount)
+      ports.deallocate()
+      ports = larger
+      portCapacity *= 2
+    }
+    (ports + portCount).initialize(to: .passUnretained(port))
+    portCount += 1
+    if sleepDeadline != 0 { signal() }
+  }
+
+  /// Leaves a port out. The caller holds the lock.
+  package func remove(_ port: Port) {
+    for index in 0..<portCount where ports[index].toOpaque() == Unmanaged.passUnretained(port).toOpaque() {
+      portCount -= 1
+      ports[index] = ports[portCount]
+      waiter?.remove(port.descriptor)
+      return
+    }
+  }
+
+  /// Ends the transfers of peers to and from a region that goes away. The caller holds the lock.
+  package func abortTransfers(region: UInt64) {
+    let now = Clock.now()
+    for index in 0..<portCount { ports[index]._withUnsafeGuaranteedRef { $0.abortTransfers(region: region, now) } }
+  }
+
+  // MARK: Sleeping
+
+  /// Readable when datagrams are there or a protocol timer set by `armWait` is due; -1 on the portable path. Belongs to
+  /// the engine. Any thread, with or without the lock.
+  package var waitDescriptor: Int32 { (try? makeWaiter())?.descriptor ?? -1 }
+
+  /// Gets ready for a sleep on the wait descriptor; false if there is work to do first. The caller holds the lock, has
+  /// just polled, and polls again when it wakes.
+  package func armWait() -> Bool {
+    guard let waiter = try? makeWaiter() else { return true }
+    let now = Clock.now()
+    var deadline = Instant.max
+    for index in 0..<portCount {
+      ports[index]._withUnsafeGuaranteedRef {
+        if $0.hasWork { $0.flush(now) }
+        deadline = min(deadline, $0.hasWork ? now &+ Self.retryInterval : $0.nextTimeout)
+      }
+    }
+    if deadline <= now { return false }
+    armedDeadline = deadline
+    waiter.setTimer(deadline)
+    return true
+  }
+
+  /// Sleeps until there may be something to do (true) or the clock shows `deadline` (false). The caller holds the lock,
+  /// which is released while it sleeps.
+  package func wait(deadline: UInt64) -> Bool {
+    guard let waiter = try? makeWaiter() else { return false }
+    // A timer nobody waits for any more would end every sleep.
+    if armedDeadline == 0 { waiter.setTimer(.max) }
+    let now = Clock.now()
+    var next = deadline
+    for index in 0..<portCount {
+      ports[index]._withUnsafeGuaranteedRef {
+        if $0.hasWork { $0.flush(now) }
+        next = min(next, $0.hasWork ? now &+ Self.retryInterval : $0.nextTimeout)
+      }
+    }
+    if next > now {
+      sleepDeadline = next
+      unlock()
+      waiter.sleep(next == .max ? .max : next - now)
+      lock()
+      sleepDeadline = 0
+      waiter.drain()
+    }
+    return Clock.now() < deadline
+  }
+
+  /// Ends the sleep of a caller of `wait`. Any thread.
+  package func signal() { waiter?.signal() }
+
+  /// Somebody sleeps and will not look after queued messages.
+  @inline(__always)
+  var isSomebodyAsleep: Bool { sleepDeadline | armedDeadline != 0 }
+
+  /// A port's next timeout, which may be earlier than sleepers know.
+  @inline(__always)
+  func deadlineMoved(_ deadline: Instant) {
+    if deadline < sleepDeadline || deadline < armedDeadline { tellSleepers(deadline) }
+  }
+
+  @inline(never)
+  private func tellSleepers(_ deadline: Instant) {
+    guard let waiter else { return }
+    if deadline < armedDeadline {
+      armedDeadline = max(deadline, 1)
+      waiter.setTimer(armedDeadline)
+    }
+    if deadline < sleepDeadline {
+      sleepDeadline = deadline
+      waiter.signal()
+    }
+  }
+
+  /// The descriptors to sleep on, with all sockets so far.
+  private func makeWaiter() throws(FabricError) -> Waiter {
+    waiterLock.lock()
+    defer { waiterLock.unlock() }
+    if let waiter { return waiter }
+    do throws(SystemError) {
+      let made = try Waiter()
+      for index in 0..<portCount { try made.add(ports[index]._withUnsafeGuaranteedRef { $0.descriptor }) }
+      waiter = made
+      return made
+    } catch {
+      throw FabricError(code: error.code)
+    }
+  }
+
+  // MARK: Automatic progress
+
+  /// One turn of the helper thread: pumps, then sleeps, unless the program polls by itself. Returns how long in
+  /// nanoseconds the thread is to leave everything alone; 0 to come again at once.
+  func threadTurn(_ seen: inout UInt64, _ nap: inout UInt64) -> UInt64 {
+    lock()
+    defer { unlock() }
+    let isIdle = armedDeadline != 0 || portCount == 0
+    if pollCount != seen || isIdle {
+      seen = pollCount
+      nap = max(Self.shortNap, min(nap * 2, isIdle ? Self.longestNap : Self.longNap))
+      return nap
+    }
+    nap = 0
+    pumpAll(Clock.now())
+    _ = wait(deadline: .max)
+    return 0
+  }
+
+  /// Stops the helper thread and gives up the descriptors: the domain is closed. The caller does not hold the lock.
+  package func shutdown() {
+    thread?.stop()
+    thread = nil
+    waiter = nil
+  }
+
+  /// Time in nanoseconds after which a socket that takes nothing is tried again.
+  private static var retryInterval: UInt64 { 1_000_000 }
+  private static var shortNap: UInt64 { 1_000_000 }
+  private static var longNap: UInt64 { 10_000_000 }
+  /// While the program sleeps on the wait descriptor by itself.
+  private static var longestNap: UInt64 { 100_000_000 }
+}

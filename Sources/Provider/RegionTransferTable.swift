@@ -1,0 +1,83 @@
+import Containers
+import Transport
+
+/// A transfer of a peer that was accepted and the regions it uses, up to four, possibly equal ones.
+struct RegionTransfer: ListLinked {
+  var next: UInt32 = .max
+  var previous: UInt32 = .max
+  private(set) var count: UInt32 = 0
+  private var regions: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+
+  mutating func append(_ region: UInt64) {
+    switch count {
+    case 0: regions.0 = region
+    case 1: regions.1 = region
+    case 2: regions.2 = region
+    default: regions.3 = region
+    }
+    count += 1
+  }
+
+  subscript(index: Int) -> UInt64 {
+    switch index {
+    case 0: regions.0
+    case 1: regions.1
+    case 2: regions.2
+    default: regions.3
+    }
+  }
+
+  func uses(_ region: UInt64) -> Bool {
+    for index in 0..<Int(count) where self[index] == region { return true }
+    return false
+  }
+}
+
+/// Accepted transfers of peers to and from memory regions, so that fi_close of a region finds those it ends. Transfers
+/// that fit one packet are over at once and never get here.
+///
+/// Not thread-safe; the owner serializes.
+struct RegionTransferTable: ~Copyable {
+  private var slab: Slab<RegionTransfer>
+  private var active = IndexList()
+
+  init(capacity: Int) { slab = Slab(capacity: capacity) }
+
+  /// Takes note of a transfer and counts it at each of its regions; nil when there is no room.
+  mutating func begin(_ transfer: RegionTransfer, in domain: Unmanaged<Domain>) -> Cookies? {
+    guard let index = slab.allocate() else { return nil }
+    slab[index].initialize(to: transfer)
+    active.append(index, in: slab)
+    for position in 0..<Int(transfer.count) {
+      domain._withUnsafeGuaranteedRef { $0.regions.beginTransfer(transfer[position]) }
+    }
+    return TransferName.regions(index)
+  }
+
+  /// The transfer is over, or was aborted.
+  mutating func end(_ cookie: Cookies, in domain: Unmanaged<Domain>) { end(TransferName.index(cookie), in: domain) }
+
+  private mutating func end(_ index: UInt32, in domain: Unmanaged<Domain>) {
+    let transfer = slab[index].pointee
+    for position in 0..<Int(transfer.count) {
+      domain._withUnsafeGuaranteedRef { $0.regions.endTransfer(transfer[position]) }
+    }
+    active.remove(index, in: slab)
+    slab.free(index)
+  }
+
+  /// Forgets all transfers: the endpoint goes away and no byte of them will move any more.
+  mutating func endAll(in domain: Unmanaged<Domain>) {
+    while !active.isEmpty { end(active.first, in: domain) }
+  }
+
+  /// Calls `body` with the name of each transfer that uses `region`.
+  func forEachTransfer(using region: UInt64, _ body: (Cookies) -> Void) {
+    var index = active.first
+    while index != .max {
+      let next = slab[index].pointee.next
+      if slab[index].pointee.uses(region) { body(TransferName.regions(index)) }
+      index = next
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import Containers
+import Packet
+
+/// One packet under construction in a batch: what is written into the arena, and the memory gathered between.
+struct PacketBuilder: ~Copyable {
+  /// Payload up to this size is copied next to its header; longer payload is gathered from where it lies.
+  private static var copyLimit: Int { 1024 }
+
+  var writer: ByteWriter
+  /// Frames that the packet carries, for `SentPacket`.
+  var frames = FrameQueue()
+  /// Something in it wants to be acknowledged.
+  var isEliciting = false
+  /// A frame with payload, or that starts an operation, is in it.
+  var hasPayload = false
+
+  private let start: UnsafeMutableRawPointer
+  private var gathered: UnsafeMutableRawPointer
+  private let firstSlice: Int
+  private let slicesBefore: Int
+  private let limit: Int
+  private var referenced = 0
+
+  /// Begins a packet of at most `limit` bytes in a transmit whose slices begin at `firstSlice`.
+  init(_ batch: borrowing TransmitBatch, firstSlice: Int, limit: Int) {
+    start = batch.arena + batch.arenaUsed
+    gathered = start
+    writer = ByteWriter(start: start, end: start + limit)
+    self.firstSlice = firstSlice
+    slicesBefore = batch.sliceCount
+    self.limit = limit
+  }
+
+  /// Bytes of the packet so far.
+  var size: Int { (writer.position - start) + referenced }
+
+  /// Bytes that still fit.
+  @inline(__always)
+  var room: Int { limit - size }
+
+  /// The flags byte of the packet's header.
+  var flags: UnsafeMutableRawPointer { start + 1 }
+
+  /// Appends payload.
+  @inline(__always)
+  mutating func append(_ bytes: UnsafeMutableRawPointer, _ count: Int, to batch: inout TransmitBatch) {
+    if count <= Self.copyLimit || batch.sliceCount - firstSlice >= TransmitBatch.maximumSlicesPerTransmit - 4 {
+      return writer.write(bytes, count: count)
+    }
+    flush(to: &batch)
+    batch.gather(bytes, count, from: firstSlice)
+    referenced += count
+  }
+
+  /// Fills up with PADDING.
+  mutating func pad(to size: Int) { writer.pad(size - self.size) }
+
+  /// The packet is complete: its last bytes join the transmit.
+  mutating func finish(_ batch: inout TransmitBatch) {
+    flush(to: &batch)
+    batch.arenaUsed += writer.position - start
+  }
+
+  /// Nothing of the packet is to leave.
+  func cancel(_ batch: inout TransmitBatch) { batch.sliceCount = slicesBefore }
+
+  private mutating func flush(to batch: inout TransmitBatch) {
+    let count = writer.position - gathered
+    if count > 0 { batch.gather(gathered, count, from: firstSlice) }
+    gathered = writer.position
+  }
+}

@@ -1,0 +1,44 @@
+import Packet
+
+/// Who answers the event that was handed out last.
+enum PendingAnswer: UInt8, BitwiseCopyable {
+  case none
+  /// A whole message lies in its frame.
+  case wholeMessage
+  /// A whole write lies in its frame.
+  case wholeWrite
+  /// A transfer was made for a message or write of several packets.
+  case transfer
+  case read
+}
+
+/// The datagram under way through `pollEvent`, and the event whose answer is due.
+struct ReceiveCursor: BitwiseCopyable {
+  /// Frames of the datagram are left, or its packet is still to be recorded.
+  var isActive = false
+  /// The packet cannot be processed to its end: it is not acknowledged and will come again.
+  var isAbandoned = false
+  var connection: UnsafeMutablePointer<Connection>!
+  var reader = ByteReader(UnsafeRawBufferPointer(start: nil, count: 0))
+  var packetNumber: UInt64 = 0
+  var flags: PacketFlags = []
+  var size = 0
+  /// A frame of the packet asks for an acknowledgement.
+  var isEliciting = false
+  /// Block that takes this packet's frames which came before their turn.
+  var stagingBlock: UInt32 = .max
+  /// Connection whose staged frames may have come to their turn.
+  var draining: UnsafeMutablePointer<Connection>?
+  /// Staged block that the event's payload lies in, to be freed when it is used up.
+  var replayedBlock: UInt32 = .max
+
+  var answer: PendingAnswer = .none
+  /// The connection and the frame that started the event's operation.
+  var eventConnection: UnsafeMutablePointer<Connection>!
+  var frame: OrderedFrame!
+  var transfer: UInt32 = .max
+  /// The answer that was given.
+  var refusal: OperationStatus = .ok
+  var wasHeld = false
+  var now: Instant = 0
+}

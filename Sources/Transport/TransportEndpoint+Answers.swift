@@ -1,0 +1,366 @@
+import Containers
+import Packet
+
+// What the layer above says to an event, and what follows from it until the transfer is over.
+extension TransportEndpoint {
+  // MARK: Answers to the event handed out last
+
+  /// Gives the operation just announced its local memory: the target of a message or write, the source of a read.
+  ///
+  /// Memory smaller than a message truncates it: what lies beyond is dropped, and the layer above reports that.
+  /// `slices` need only be valid during the call, the memory they name until the transfer's event.
+  package mutating func accept(_ slices: UnsafePointer<Slice>?, count: Int, cookie: Cookies) {
+    switch cursor.answer {
+    case .transfer: accept(transfer: cursor.transfer, slices, count, cookie)
+    case .read: answerRead(slices, count, cookie)
+    case .none, .wholeMessage, .wholeWrite: preconditionFailure("accept answers no event")
+    }
+  }
+
+  /// Keeps a message that nobody waits for yet, until `acceptHeld` or `discardHeld`.
+  ///
+  /// Returns nil when there is no room; the message then comes again later.
+  package mutating func hold(cookie: Cookies) -> MessageHandle? {
+    precondition(event.pointee.kind == .message && cursor.answer != .none)
+    let connection = cursor.eventConnection!
+    if cursor.answer == .wholeMessage {
+      // hasRoomToStart has seen to it that there is a slot.
+      let slot = inbound.allocate()!
+      let frame = cursor.frame!
+      inbound[slot].initialize(
+        to: InboundTransfer(
+          flags: OperationFlags(frame.flags), isWrite: false, isPulled: false,
+          wantsDone: frame.flags.contains(.wantsDone), connection: connection.pointee.index,
+          sequence: frame.operation, token: 0, length: frame.total, wanted: frame.total, tag: frame.tag,
+          data: frame.data))
+      connection.pointee.inbound.append(slot, in: inbound)
+      cursor.transfer = slot
+      cursor.answer = .transfer
+    }
+    let entry = inbound[cursor.transfer]
+    entry.pointee.state = .held
+    entry.pointee.cookie = cookie
+    if !entry.pointee.isPulled { entry.pointee.staging = buffers.allocate(max(Int(entry.pointee.length), 1)) }
+    cursor.wasHeld = true
+    return cursor.transfer
+  }
+
+  /// Turns a write or read down; its initiator's operation ends with `status`.
+  package mutating func refuse(_ status: OperationStatus) {
+    precondition(cursor.answer != .none && event.pointee.kind != .message && status != .ok)
+    cursor.refusal = status
+  }
+
+  /// Carries the answer out; what was not answered is done.
+  mutating func settle() {
+    let connection = cursor.eventConnection!
+    let frame = cursor.frame!
+    let answer = cursor.answer
+    cursor.answer = .none
+    switch answer {
+    case .wholeMessage:
+      consume(connection, eager: frame.total)
+      if frame.flags.contains(.wantsDone) { queueDone(connection, frame.operation, .ok) }
+    case .wholeWrite:
+      consume(connection, eager: frame.total)
+      queueDone(connection, frame.operation, cursor.refusal)
+    case .transfer: settleTransfer(frame, connection)
+    case .read:
+      consume(connection, eager: 0)
+      if cursor.refusal != .ok { queueDone(connection, frame.operation, cursor.refusal) }
+    case .none: break
+    }
+  }
+
+  private mutating func settleTransfer(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) {
+    let slot = cursor.transfer
+    let entry = inbound[slot]
+    if cursor.refusal != .ok {
+      entry.pointee.isDiscarded = true
+      finish(slot, TransportStatus(wire: cursor.refusal.rawValue))
+      return
+    }
+    precondition(entry.pointee.state != .offered, "accept, hold or refuse answers this event")
+    guard !entry.pointee.isPulled else { return }
+    place(started: slot, frame)
+  }
+
+  /// The fragment that started an eager transfer. It lies at the prefix or takes one node, which the slab was seen to
+  /// have.
+  private mutating func place(started slot: UInt32, _ frame: OrderedFrame) {
+    if !place(slot, frame.offset, frame.payload, frame.payloadLength) { abandonForRoom() }
+  }
+
+  // MARK: Held messages
+
+  /// Gives a held message its memory. Its `messageReceived` comes from `pollEvent`, at once when the bytes are here.
+  package mutating func acceptHeld(
+    _ handle: MessageHandle, _ slices: UnsafePointer<Slice>?, count: Int, cookie: Cookies, now: Instant
+  ) {
+    let entry = inbound[handle]
+    precondition(entry.pointee.state == .held)
+    accept(transfer: handle, slices, count, cookie)
+    guard let staging = entry.pointee.staging else { return }
+    entry.pointee.staging = nil
+    scatter(staging, Int(entry.pointee.length), to: entry.pointee.memory, at: 0)
+    buffers.deallocate(staging, count: max(Int(entry.pointee.length), 1))
+    if entry.pointee.received.isComplete(entry.pointee.length) { finish(handle, .ok) }
+  }
+
+  /// The bytes of a held message, when all are here already; nil otherwise.
+  package func heldPayload(_ handle: MessageHandle) -> UnsafeRawPointer? {
+    let entry = inbound[handle]
+    guard entry.pointee.state == .held, entry.pointee.received.isComplete(entry.pointee.length) else { return nil }
+    return entry.pointee.staging.map { UnsafeRawPointer($0) }
+  }
+
+  /// Drops a held message as if it had been received. No event follows.
+  package mutating func discardHeld(_ handle: MessageHandle, now: Instant) {
+    let entry = inbound[handle]
+    precondition(entry.pointee.state == .held)
+    entry.pointee.isDiscarded = true
+    acceptHeld(handle, nil, count: 0, cookie: Cookies(), now: now)
+  }
+
+  // MARK: Transfers
+
+  private mutating func accept(
+    transfer slot: UInt32, _ slices: UnsafePointer<Slice>?, _ count: Int, _ cookie: Cookies
+  ) {
+    let entry = inbound[slot]
+    let connection = self[entry.pointee.connection]
+    entry.pointee.state = .accepted
+    entry.pointee.cookie = cookie
+    entry.pointee.memory = adopt(slices, count)
+    guard entry.pointee.isPulled else { return }
+    entry.pointee.wanted = min(entry.pointee.length, entry.pointee.memory.length(scatters))
+    if entry.pointee.wanted == 0 { return finish(slot, .ok) }
+    if entry.pointee.isWrite && overlapsEarlierWrite(slot, connection) {
+      entry.pointee.isDeferred = true
+    } else {
+      startPull(slot, connection)
+    }
+  }
+
+  private mutating func adopt(_ slices: UnsafePointer<Slice>?, _ count: Int) -> LocalMemory {
+    precondition(count <= maximumSlices)
+    var memory = LocalMemory()
+    memory.count = UInt8(count)
+    guard let slices, count > 0 else { return memory }
+    memory.first = slices[0]
+    guard count > 1 else { return memory }
+    // As many scatter lists exist as operations and transfers.
+    let scatter = scatters.allocate()!
+    for index in 0..<count { scatters[scatter].pointee.slices[index] = slices[index] }
+    memory.scatter = scatter
+    return memory
+  }
+
+  private func overlapsEarlierWrite(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    var other = inbound[slot].pointee.previous
+    while other != .max {
+      let entry = inbound[other]
+      if entry.pointee.isWrite, entry.pointee.state == .accepted,
+        entry.pointee.memory.overlaps(inbound[slot].pointee.memory, scatters)
+      {
+        return true
+      }
+      other = entry.pointee.previous
+    }
+    return false
+  }
+
+  private mutating func startPull(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    let entry = inbound[slot]
+    entry.pointee.isDeferred = false
+    connection.pointee.activePulls += 1
+    entry.pointee.granted = nextGrant(0, 0, entry.pointee.wanted, connection)
+    markActive(connection)
+    queuePull(.pull, slot, entry.pointee.sequence, connection)
+  }
+
+  /// How far a transfer may go: a window beyond what is complete, shared between the transfers of the connection.
+  func nextGrant(
+    _ granted: UInt64, _ complete: UInt64, _ wanted: UInt64, _ connection: UnsafeMutablePointer<Connection>
+  ) -> UInt64 {
+    let share = UInt64(max(configuration.receiveBuffer, 1024 * 1024)) / UInt64(max(connection.pointee.activePulls, 1))
+    let window = max(share, 256 * 1024)
+    guard granted < wanted, granted &- complete < window / 2 || granted == 0 else { return granted }
+    let (limit, overflow) = complete.addingReportingOverflow(window)
+    return overflow ? wanted : min(wanted, limit)
+  }
+
+  mutating func extendGrant(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    let entry = inbound[slot]
+    guard entry.pointee.state == .accepted else { return }
+    let limit = nextGrant(
+      entry.pointee.granted, entry.pointee.received.completePrefix, entry.pointee.wanted, connection)
+    guard limit > entry.pointee.granted else { return }
+    entry.pointee.granted = limit
+    queuePull(.pull, slot, entry.pointee.sequence, connection)
+  }
+
+  /// Ends a transfer: its peer is told, and `pollEvent` tells.
+  mutating func finish(_ slot: UInt32, _ status: TransportStatus) {
+    let entry = inbound[slot]
+    let connection = self[entry.pointee.connection]
+    let wasPulling = entry.pointee.isPulled && entry.pointee.granted > 0 && !entry.pointee.isDetached
+    connection.pointee.inbound.remove(slot, in: inbound)
+    if !entry.pointee.isDetached {
+      consume(connection, eager: entry.pointee.isPulled ? 0 : entry.pointee.length)
+      if entry.pointee.wantsDone { queueDone(connection, entry.pointee.sequence, OperationStatus(status)) }
+      if wasPulling { connection.pointee.activePulls -= 1 }
+      if entry.pointee.isWrite {
+        connection.pointee.activeWrites -= 1
+        startDeferredWrites(connection)
+        cursor.draining = connection
+      }
+    }
+    entry.pointee.state = .finished
+    entry.pointee.status = status
+    if entry.pointee.isDiscarded {
+      free(transfer: slot)
+    } else {
+      finishedTransfers.append(slot, in: inbound)
+    }
+  }
+
+  private mutating func startDeferredWrites(_ connection: UnsafeMutablePointer<Connection>) {
+    var slot = connection.pointee.inbound.first
+    while slot != .max {
+      if inbound[slot].pointee.isDeferred && !overlapsEarlierWrite(slot, connection) { startPull(slot, connection) }
+      slot = inbound[slot].pointee.next
+    }
+  }
+
+  /// Gives a slot back that is in no list any more.
+  mutating func free(transfer slot: UInt32) {
+    let entry = inbound[slot]
+    if let staging = entry.pointee.staging { buffers.deallocate(staging, count: max(Int(entry.pointee.length), 1)) }
+    if entry.pointee.memory.scatter != .max { scatters.free(entry.pointee.memory.scatter) }
+    entry.pointee.received.removeAll(in: &ranges)
+    entry.pointee.state = .free
+    inbound.free(slot)
+  }
+
+  /// A region or buffer goes away: transfers whose cookie begins so end as aborted, at both sides.
+  package mutating func abortTransfers(cookieFirst: UInt64, now: Instant) {
+    for index in 0..<connectionCount {
+      let connection = self[ConnectionIndex(index)]
+      var slot = connection.pointee.inbound.first
+      while slot != .max {
+        let next = inbound[slot].pointee.next
+        if inbound[slot].pointee.state == .accepted, inbound[slot].pointee.cookie.first == cookieFirst {
+          finish(slot, .aborted)
+        }
+        slot = next
+      }
+      slot = connection.pointee.responses.first
+      while slot != .max {
+        let next = operations[slot].pointee.next
+        if operations[slot].pointee.cookie.first == cookieFirst {
+          queueDone(connection, operations[slot].pointee.sequence, .aborted)
+          complete(slot, .aborted)
+        }
+        slot = next
+      }
+    }
+  }
+
+  // MARK: Reads of peers
+
+  private mutating func answerRead(_ slices: UnsafePointer<Slice>?, _ count: Int, _ cookie: Cookies) {
+    let connection = cursor.eventConnection!
+    let frame = cursor.frame!
+    // hasRoomToStart has seen to it that there is one.
+    let slot = operations.allocate()!
+    var response = OutboundOperation(
+      kind: .readResponse, flags: [], connection: connection.pointee.index, sequence: frame.operation,
+      length: frame.total,
+      cookie: cookie)
+    response.isStarted = true
+    response.isPulled = true
+    response.remoteSlot = frame.token
+    response.limit = min(frame.limit, frame.total)
+    response.memory = adopt(slices, count)
+    operations[slot].initialize(to: response)
+    connection.pointee.responses.append(slot, in: operations)
+    if response.limit > 0 { appendToBulk(slot, connection) }
+    if frame.total == 0 {
+      // Nothing to send but the news that the access is permitted.
+      queueDone(connection, frame.operation, .ok)
+      complete(slot, .ok)
+    }
+  }
+
+  // MARK: Credit
+
+  /// An operation of the peer is over at this side: it may start another, and send as many bytes.
+  @inline(__always)
+  private mutating func consume(_ connection: UnsafeMutablePointer<Connection>, eager bytes: UInt64) {
+    connection.pointee.creditConsumed &+= bytes
+    connection.pointee.operationsConsumed &+= 1
+    let operations = connection.pointee.operationsConsumed &+ UInt32(configuration.operationWindow)
+    let limit = connection.pointee.creditConsumed &+ UInt64(configuration.creditWindow)
+    if limit &- connection.pointee.creditAdvertised >= UInt64(configuration.creditWindow / 4)
+      || distance(operations, from: connection.pointee.operationsAdvertised) >= Int32(configuration.operationWindow / 4)
+    {
+      connection.pointee.needsCredit = true
+      markReady(connection)
+    }
+  }
+
+  // MARK: Frames that are due
+
+  /// Makes OPERATION_DONE due, joined to the one before when that says the same of the operation before.
+  mutating func queueDone(
+    _ connection: UnsafeMutablePointer<Connection>, _ sequence: UInt32, _ status: OperationStatus
+  ) {
+    markReady(connection)
+    let last = connection.pointee.control.last
+    if last != .max {
+      let frame = sentFrames[last]
+      if frame.pointee.kind == .done, frame.pointee.status == status.rawValue,
+        frame.pointee.sequence &+ frame.pointee.length == sequence, frame.pointee.length < 0xFFFF
+      {
+        frame.pointee.length += 1
+        return
+      }
+    }
+    // Payload leaves controlReserve frames free.
+    var frame = SentFrame(.done)
+    frame.status = status.rawValue
+    frame.sequence = sequence
+    frame.length = 1
+    queueControl(frame, connection)
+  }
+
+  /// Makes PULL_REQUEST due; it tells the grant as it is when it leaves.
+  mutating func queuePull(
+    _ kind: SentFrameKind, _ slot: UInt32, _ sequence: UInt32, _ connection: UnsafeMutablePointer<Connection>
+  ) {
+    markReady(connection)
+    var frame = SentFrame(kind)
+    frame.slot = slot
+    frame.sequence = sequence
+    queueControl(frame, connection)
+  }
+
+  private mutating func queueControl(_ frame: SentFrame, _ connection: UnsafeMutablePointer<Connection>) {
+    // Payload leaves controlReserve frames free, more than slots can ask for.
+    guard let index = sentFrames.allocate() else { return statistics.droppedForRoom += 1 }
+    sentFrames[index].initialize(to: frame)
+    connection.pointee.control.append(index, in: sentFrames)
+  }
+}
+
+extension OperationStatus {
+  init(_ status: TransportStatus) {
+    switch status {
+    case .ok: self = .ok
+    case .accessDenied: self = .accessDenied
+    case .outOfBounds: self = .outOfBounds
+    default: self = .aborted
+    }
+  }
+}

@@ -1,0 +1,238 @@
+import Containers
+import Packet
+
+// Sessions: how they begin and how they end.
+//
+//   initiator                                      responder
+//   INITIAL(index, session)               ──>      no state
+//                                         <──      CHALLENGE(cookie)
+//   CONFIRM(cookie, parameters) + frames  ──>      the connection is made, frames are processed
+//                                         <──      DATA: ACCEPT(index, session, parameters) + frames
+//   DATA                                  ──>
+//
+// When both begin at once, the larger session id is the one that stays: its owner ignores the other's CONFIRM, and the
+// owner of the smaller one becomes the responder and sends its frames again.
+extension TransportEndpoint {
+  /// What this side tells its peers.
+  var localParameters: TransportParameters {
+    TransportParameters(
+      maximumDatagram: UInt32(configuration.maximumDatagram), receiveBuffer: UInt32(configuration.receiveBuffer),
+      initialCredit: UInt32(configuration.creditWindow), initialOperations: UInt32(configuration.operationWindow),
+      maximumSilence: configuration.maximumSilence,
+      maximumAckDelay: UInt32(configuration.acknowledgeDelay / 1_000), maximumReads: UInt32(configuration.maximumReads))
+  }
+
+  /// How long the first INITIAL waits for its CHALLENGE; doubled each time, up to a second.
+  private static var initialTimeout: UInt64 { milliseconds(20) }
+
+  mutating func startHandshake(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
+    statistics.handshakes += 1
+    connection.pointee.state = .initial
+    connection.pointee.session = random()
+    connection.pointee.lastReceived = now
+    connection.pointee.awaitingSince = now
+    beginReceiving(connection)
+    sendInitial(connection, now: now)
+    markActive(connection)
+  }
+
+  /// Makes an INITIAL due, and the next one in case it goes unanswered.
+  mutating func sendInitial(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
+    connection.pointee.needsInitial = true
+    let wait = Self.initialTimeout << UInt64(min(connection.pointee.initialCount, 6))
+    connection.pointee.initialDeadline = now &+ min(wait, milliseconds(1_000))
+    connection.pointee.initialCount += 1
+    markReady(connection)
+  }
+
+  /// What this side grants before its first CREDIT.
+  private func beginReceiving(_ connection: UnsafeMutablePointer<Connection>) {
+    connection.pointee.creditAdvertised = UInt64(configuration.creditWindow)
+    connection.pointee.operationsAdvertised = UInt32(configuration.operationWindow)
+  }
+
+  private mutating func learnPeer(
+    _ connection: UnsafeMutablePointer<Connection>, index: UInt32, session: UInt64, _ parameters: TransportParameters,
+    now: Instant
+  ) {
+    connection.pointee.state = .established
+    connection.pointee.peerIndex = index
+    connection.pointee.peerSession = session
+    connection.pointee.peer = parameters
+    connection.pointee.cookieNotBefore = max(connection.pointee.cookieNotBefore, now)
+    connection.pointee.needsInitial = false
+    connection.pointee.initialDeadline = never
+    connection.pointee.creditLimit = max(connection.pointee.creditLimit, UInt64(parameters.initialCredit))
+    if distance(parameters.initialOperations, from: connection.pointee.operationLimit) > 0 {
+      connection.pointee.operationLimit = parameters.initialOperations
+    }
+    let target = min(
+      configuration.interfaceDatagram, configuration.maximumDatagram, Int(min(parameters.maximumDatagram, 65_507)))
+    connection.pointee.mtu.start(target: target)
+    markActive(connection)
+    markReady(connection)
+  }
+
+  // MARK: Packets that arrive
+
+  /// INITIAL: answered with a cookie, at no cost in memory.
+  mutating func receiveInitial(_ reader: inout ByteReader, from source: PeerAddress, now: Instant) {
+    guard let packet = InitialPacket(&reader) else { return malformed() }
+    guard !isClosing else { return }
+    answers.append(
+      AnswerQueue.Entry(
+        kind: .challenge, address: source, connection: packet.connection, session: packet.session,
+        cookie: cookieKey.make(source, session: packet.session, now: now)))
+  }
+
+  /// CHALLENGE: the way to the peer and back is proven; data may go out.
+  mutating func receiveChallenge(_ reader: inout ByteReader, from source: PeerAddress, now: Instant) {
+    guard let packet = ChallengePacket(&reader) else { return malformed() }
+    guard let index = findConnection(source) else { return unknown() }
+    let connection = self[index]
+    guard packet.connection == index, packet.session == connection.pointee.session,
+      connection.pointee.state == .initial || connection.pointee.state == .confirming
+    else { return unknown() }
+    connection.pointee.cookie = packet.cookie
+    heard(connection, now: now)
+    guard connection.pointee.state == .initial else { return }
+    connection.pointee.state = .confirming
+    connection.pointee.needsInitial = false
+    connection.pointee.initialDeadline = never
+    // Enough to start with; the true limits come with ACCEPT.
+    connection.pointee.creditLimit = UInt64(configuration.baseDatagram * 8)
+    connection.pointee.operationLimit = 64
+    connection.pointee.peer.receiveBuffer = 64 * 1024
+    connection.pointee.peer.maximumReads = 1
+    connection.pointee.peer.maximumSilence = 30_000
+    markReady(connection)
+  }
+
+  /// CONFIRM: data of a peer that may be new. Returns the connection its frames belong to, nil when it is dropped.
+  mutating func receiveConfirm(
+    _ header: ConfirmHeader, from source: PeerAddress, now: Instant
+  ) -> UnsafeMutablePointer<Connection>? {
+    guard !isClosing || findConnection(source) != nil else { return nil }
+    let isValid = cookieKey.isValid(header.cookie, source, session: header.session, now: now)
+    guard isValid || findConnection(source) != nil else {
+      unknown()
+      return nil
+    }
+    let connection = self[self.connection(to: source)]
+    switch connection.pointee.state {
+    case .established:
+      if connection.pointee.peerSession == header.session { return connection }
+      guard isValid, header.cookie.time > connection.pointee.cookieNotBefore, !isClosing else { return dropUnknown() }
+      // The peer began anew: what was under way between us is lost.
+      fail(connection, .reset, now: now)
+    case .idle:
+      guard isValid, header.cookie.time > connection.pointee.cookieNotBefore, !isClosing else { return dropUnknown() }
+    case .initial, .confirming:
+      guard isValid, header.cookie.time >= connection.pointee.cookieNotBefore else { return dropUnknown() }
+      if header.session == connection.pointee.session && source == localAddress {
+        // A connection of the endpoint with itself: both sides are this one.
+        learnPeer(connection, index: connection.pointee.index, session: header.session, header.parameters, now: now)
+        return connection
+      }
+      guard header.session > connection.pointee.session else { return dropUnknown() }
+      becomeResponder(connection)
+    }
+    if connection.pointee.state == .idle {
+      connection.pointee.session = random()
+      beginReceiving(connection)
+    }
+    connection.pointee.needsAccept = true
+    learnPeer(connection, index: header.connection, session: header.session, header.parameters, now: now)
+    return connection
+  }
+
+  private mutating func dropUnknown() -> UnsafeMutablePointer<Connection>? {
+    unknown()
+    return nil
+  }
+
+  /// Gives up this side's own attempt in favour of the peer's: nothing that was sent has been processed there.
+  private mutating func becomeResponder(_ connection: UnsafeMutablePointer<Connection>) {
+    while !connection.pointee.sent.isEmpty {
+      let packet = connection.pointee.sent.first
+      connection.pointee.sent.remove(packet, after: .max, in: sentPackets)
+      requeueFrames(of: packet, connection)
+      sentPackets.free(packet)
+    }
+    connection.pointee.bytesInFlight = 0
+    connection.pointee.nextPacketNumber = 1
+    connection.pointee.largestAcked = 0
+    connection.pointee.probeCount = 0
+    connection.pointee.probesDue = 0
+    connection.pointee.lossTime = never
+    connection.pointee.lost = LostPackets()
+  }
+
+  /// ACCEPT: the responder's side of the connection.
+  mutating func receiveAccept(
+    _ connection: UnsafeMutablePointer<Connection>, _ frame: AcceptFrame, now: Instant
+  ) {
+    guard connection.pointee.state == .confirming else { return }
+    learnPeer(connection, index: frame.connection, session: frame.session, frame.parameters, now: now)
+  }
+
+  /// RESET: the peer does not know the session that this side's packets name.
+  mutating func receiveReset(_ reader: inout ByteReader, from source: PeerAddress, now: Instant) {
+    guard let packet = ResetPacket(&reader) else { return malformed() }
+    guard let index = findConnection(source) else { return unknown() }
+    let connection = self[index]
+    guard connection.pointee.state == .established, packet.connection == connection.pointee.peerIndex,
+      packet.session == connection.pointee.peerSession
+    else { return unknown() }
+    fail(connection, .reset, now: now)
+  }
+
+  // MARK: Ends
+
+  /// Tells each connected peer that this side goes away, once its own operations are over. Keep pumping until
+  /// `isDrained`.
+  package mutating func close(now: Instant) {
+    isClosing = true
+    for index in 0..<connectionCount {
+      let connection = self[ConnectionIndex(index)]
+      guard connection.pointee.state == .established else { continue }
+      connection.pointee.needsClose = true
+      markReady(connection)
+    }
+  }
+
+  /// CLOSE: the peer is gone in good order. The answer is the RESET that any later packet of it would get.
+  mutating func receiveClose(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
+    answers.append(
+      AnswerQueue.Entry(
+        kind: .reset, address: connection.pointee.address, connection: connection.pointee.index,
+        session: connection.pointee.session, cookie: Cookie(time: 0, code: 0)))
+    fail(connection, .closed, now: now)
+  }
+
+  /// The peer's host says that nobody listens at the address (ICMP). Once may be a peer that is just starting or
+  /// restarting; that it goes on is the end.
+  package mutating func peerUnreachable(_ address: PeerAddress, now: Instant) {
+    guard let index = findConnection(address) else { return }
+    let connection = self[index]
+    guard connection.pointee.state != .idle else { return }
+    connection.pointee.unreachableCount += 1
+    if connection.pointee.unreachableSince == never { connection.pointee.unreachableSince = now }
+    let bearable = connection.pointee.state == .established ? milliseconds(100) : milliseconds(1_000)
+    if connection.pointee.unreachableCount >= 3 && now &- connection.pointee.unreachableSince >= bearable {
+      fail(connection, .refused, now: now)
+    }
+  }
+
+  /// The first hop or a router refuses datagrams of the size in use; `maximumDatagram` is the UDP payload that it
+  /// carries, 0 if it did not say.
+  package mutating func datagramTooBig(_ address: PeerAddress, maximumDatagram: Int, now: Instant) {
+    guard let index = findConnection(address) else { return }
+    let connection = self[index]
+    guard connection.pointee.state == .established else { return }
+    if connection.pointee.mtu.onTooBig(maximumDatagram) { pathShrank(connection, now: now) }
+  }
+
+  mutating func malformed() { statistics.malformed += 1 }
+  mutating func unknown() { statistics.unknown += 1 }
+}

@@ -1,0 +1,380 @@
+import Containers
+import Packet
+
+// Operations of peers: they start in sequence, wait when they must, and end once.
+extension TransportEndpoint {
+  /// An ordered frame of the datagram under way. Returns whether it made an event.
+  @inline(__always)
+  mutating func process(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    let position = distance(frame.operation, from: connection.pointee.expectedSequence)
+    if position == 0 && canStart(frame, connection) {
+      guard hasRoomToStart(connection, frame) else {
+        abandonForRoom()
+        return false
+      }
+      return start(frame, connection)
+    }
+    if position < 0 {
+      if !continueStarted(frame, connection) { abandonForRoom() }
+    } else {
+      stage(frame, connection, position: position)
+    }
+    return false
+  }
+
+  /// Whether order permits an operation to start, all before it having started.
+  ///
+  /// Messages, reads and eager writes wait until earlier writes are in place (FI_ORDER_SAW, RAW, WAW). A pulled write
+  /// waits in `accept`, and only when it overlaps.
+  @inline(__always)
+  private func canStart(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    connection.pointee.activeWrites == 0
+      || (frame.type == .transferNotify && frame.flags.contains(.write))
+  }
+
+  /// Whether slabs have what the operation may need until it is over.
+  @inline(__always)
+  private func hasRoomToStart(_ connection: UnsafeMutablePointer<Connection>, _ frame: OrderedFrame) -> Bool {
+    guard inbound.available > 0, sentFrames.available > 64, ranges.available > 64 else { return false }
+    guard frame.type == .readRequest else { return true }
+    return Int(connection.pointee.responses.count) < configuration.maximumReads
+      && operations.available > UInt32(configuration.transmitQueueSize - postedCount)
+  }
+
+  /// Starts the operation that is next. Returns whether it made an event.
+  @inline(__always)
+  private mutating func start(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    let isWhole = frame.payloadLength == Int(truncatingIfNeeded: frame.total)
+    switch frame.type {
+    case .message, .messageFragment:
+      guard frame.flags.segmentCount == 0, admitEager(frame, connection) else { return rejectStart() }
+      describe(.message, frame, connection)
+      if isWhole {
+        event.pointee.payload = frame.payload
+        cursor.answer = .wholeMessage
+      } else {
+        makeTransfer(frame, connection, isPulled: false)
+      }
+    case .writeData:
+      guard segmentsMatch(frame), admitEager(frame, connection) else { return rejectStart() }
+      describe(.write, frame, connection)
+      if isWhole {
+        event.pointee.payload = frame.payload
+        cursor.answer = .wholeWrite
+      } else {
+        makeTransfer(frame, connection, isPulled: false)
+      }
+    case .transferNotify:
+      let isWrite = frame.flags.contains(.write)
+      guard isWrite ? segmentsMatch(frame) : frame.flags.segmentCount == 0 else { return rejectStart() }
+      describe(isWrite ? .write : .message, frame, connection)
+      makeTransfer(frame, connection, isPulled: true)
+    default:
+      guard segmentsMatch(frame) else { return rejectStart() }
+      describe(.read, frame, connection)
+      cursor.answer = .read
+    }
+    connection.pointee.expectedSequence &+= 1
+    return true
+  }
+
+  /// A frame that no correct peer sends: the packet is not acknowledged, and the peer gives up in time.
+  private mutating func rejectStart() -> Bool {
+    malformed()
+    cursor.isAbandoned = true
+    return false
+  }
+
+  /// Counts an eager operation against what its peer was granted.
+  @inline(__always)
+  private func admitEager(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    let received = connection.pointee.creditReceived &+ frame.total
+    guard received <= connection.pointee.creditAdvertised, frame.total <= UInt64(BufferPool.largest) else {
+      return false
+    }
+    connection.pointee.creditReceived = received
+    return true
+  }
+
+  /// Whether the remote segments add up to the operation's length.
+  private func segmentsMatch(_ frame: OrderedFrame) -> Bool {
+    var total: UInt64 = 0
+    guard frame.flags.segmentCount > 0 else { return false }
+    for index in 0..<frame.flags.segmentCount {
+      let (sum, overflow) = total.addingReportingOverflow(RemoteSegment(encoded: frame.segments, at: index).length)
+      if overflow { return false }
+      total = sum
+    }
+    return total == frame.total
+  }
+
+  /// Fills the event in from the frame.
+  @inline(__always)
+  private mutating func describe(
+    _ kind: EventKind, _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>
+  ) {
+    event.pointee.kind = kind
+    event.pointee.status = .ok
+    event.pointee.flags = OperationFlags(frame.flags)
+    event.pointee.connection = connection.pointee.index
+    event.pointee.tag = frame.tag
+    event.pointee.data = frame.data
+    event.pointee.length = frame.total
+    event.pointee.payload = nil
+    event.pointee.segmentCount = UInt8(frame.flags.segmentCount)
+    event.pointee.encodedSegments = frame.segments
+    event.pointee.cookie = Cookies()
+    cursor.frame = frame
+    cursor.eventConnection = connection
+    cursor.transfer = .max
+    cursor.refusal = .ok
+    cursor.wasHeld = false
+  }
+
+  /// Takes a slot for an operation of several packets, or one that is held.
+  private mutating func makeTransfer(
+    _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>, isPulled: Bool
+  ) {
+    // hasRoomToStart has seen to it that there is one.
+    let slot = inbound.allocate()!
+    let isWrite = event.pointee.kind == .write
+    inbound[slot].initialize(
+      to: InboundTransfer(
+        flags: OperationFlags(frame.flags), isWrite: isWrite, isPulled: isPulled,
+        wantsDone: isPulled || isWrite || frame.flags.contains(.wantsDone), connection: connection.pointee.index,
+        sequence: frame.operation, token: frame.token, length: frame.total, wanted: frame.total, tag: frame.tag,
+        data: frame.data))
+    connection.pointee.inbound.append(slot, in: inbound)
+    if isWrite { connection.pointee.activeWrites += 1 }
+    cursor.transfer = slot
+    cursor.answer = .transfer
+  }
+
+  // MARK: Frames of operations that have started
+
+  /// A fragment of an operation that has started, or a duplicate. Returns false when there is no room to take it.
+  private mutating func continueStarted(
+    _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>
+  ) -> Bool {
+    guard frame.type != .transferNotify && frame.type != .readRequest else { return true }
+    // The most recent is the likeliest.
+    var slot = connection.pointee.inbound.last
+    while slot != .max {
+      let entry = inbound[slot]
+      if entry.pointee.sequence == frame.operation && !entry.pointee.isDetached {
+        guard !entry.pointee.isPulled, frame.total == entry.pointee.length,
+          entry.pointee.isWrite == (frame.type == .writeData)
+        else { return true }
+        return place(slot, frame.offset, frame.payload, frame.payloadLength)
+      }
+      slot = entry.pointee.previous
+    }
+    return true
+  }
+
+  /// DATA_CHUNK: part of a pulled message or write.
+  mutating func receiveChunk(_ connection: UnsafeMutablePointer<Connection>, _ frame: DataChunkFrame) {
+    guard inbound.contains(frame.transfer) else { return malformed() }
+    let entry = inbound[frame.transfer]
+    guard entry.pointee.state == .accepted, entry.pointee.isPulled,
+      entry.pointee.connection == connection.pointee.index, entry.pointee.sequence == frame.operation,
+      !entry.pointee.isDetached
+    else { return }
+    let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
+    guard !overflow, end <= entry.pointee.granted else { return malformed() }
+    if !place(frame.transfer, frame.offset, frame.payload, frame.payloadLength) { return abandonForRoom() }
+    extendGrant(frame.transfer, connection)
+  }
+
+  /// READ_RESPONSE: part of what this side reads.
+  mutating func receiveReadResponse(_ connection: UnsafeMutablePointer<Connection>, _ frame: ReadResponseFrame) {
+    guard let entry = liveOperation(frame.token, frame.operation, connection.pointee.index),
+      entry.pointee.kind == .read, entry.pointee.isStarted
+    else { return }
+    let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
+    guard !overflow, end <= entry.pointee.limit else { return malformed() }
+    guard entry.pointee.received.insert(frame.offset, end, in: &ranges) else { return abandonForRoom() }
+    scatter(frame.payload, frame.payloadLength, to: entry.pointee.memory, at: frame.offset)
+    entry.pointee.remoteSlot = frame.responder
+    if entry.pointee.received.isComplete(entry.pointee.length) { return complete(frame.token, .ok) }
+    let limit = nextGrant(
+      entry.pointee.limit, entry.pointee.received.completePrefix, entry.pointee.length, connection)
+    guard limit > entry.pointee.limit else { return }
+    entry.pointee.limit = limit
+    queuePull(.pullRead, frame.token, frame.operation, connection)
+  }
+
+  /// Takes bytes of a transfer in. Returns false, with nothing done, when there is no room to note them.
+  mutating func place(_ slot: UInt32, _ offset: UInt64, _ payload: UnsafeRawPointer, _ length: Int) -> Bool {
+    let entry = inbound[slot]
+    guard entry.pointee.received.insert(offset, offset + UInt64(length), in: &ranges) else { return false }
+    if let staging = entry.pointee.staging {
+      (staging + Int(offset)).copyMemory(from: payload, byteCount: length)
+    } else {
+      scatter(payload, length, to: entry.pointee.memory, at: offset)
+    }
+    if entry.pointee.state == .accepted && entry.pointee.received.isComplete(entry.pointee.wanted) {
+      finish(slot, .ok)
+    }
+    return true
+  }
+
+  /// Copies to `offset` of local memory; what lies beyond its end is dropped.
+  @inline(__always)
+  func scatter(_ payload: UnsafeRawPointer, _ length: Int, to memory: LocalMemory, at offset: UInt64) {
+    var source = payload
+    memory.forEachPiece(offset, length, scatters) { piece, count in
+      piece.copyMemory(from: source, byteCount: count)
+      source += count
+    }
+  }
+
+  // MARK: Frames before their turn
+
+  /// Keeps a frame whose predecessors are missing.
+  private mutating func stage(
+    _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>, position: Int32
+  ) {
+    guard Int(position) < 2 * configuration.operationWindow,
+      connection.pointee.stagedBytes + frame.encodedSize <= 2 * configuration.creditWindow + 256 * 1024
+    else { return abandonForRoom() }
+    var block = cursor.stagingBlock
+    if block == .max || distance(frame.operation, from: staged[block].pointee.lastOperation) < 0 {
+      guard let fresh = staged.allocate() else { return abandonForRoom() }
+      let capacity = frame.encodedSize + cursor.reader.remaining
+      staged[fresh].initialize(
+        to: StagedBlock(
+          firstOperation: frame.operation, lastOperation: frame.operation, capacity: capacity,
+          bytes: buffers.allocate(capacity)))
+      insertStaged(fresh, connection)
+      cursor.stagingBlock = fresh
+      block = fresh
+    }
+    let entry = staged[block]
+    (entry.pointee.bytes + entry.pointee.used).copyMemory(from: frame.start, byteCount: frame.encodedSize)
+    entry.pointee.used += frame.encodedSize
+    entry.pointee.lastOperation = frame.operation
+    connection.pointee.stagedBytes += frame.encodedSize
+    statistics.stagedFrames += 1
+  }
+
+  /// Keeps the blocks sorted by their first operation.
+  private func insertStaged(_ block: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    let first = staged[block].pointee.firstOperation
+    var successor: UInt32 = .max
+    var candidate = connection.pointee.staged.last
+    while candidate != .max && distance(staged[candidate].pointee.firstOperation, from: first) > 0 {
+      successor = candidate
+      candidate = staged[candidate].pointee.previous
+    }
+    connection.pointee.staged.insert(block, before: successor, in: staged)
+  }
+
+  /// Processes one staged frame whose turn has come. Returns whether it made an event; sets `cursor.draining` to nil
+  /// when none has.
+  mutating func drainStaged(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    let block = connection.pointee.staged.first
+    guard block != .max else {
+      cursor.draining = nil
+      return false
+    }
+    let entry = staged[block]
+    var reader = ByteReader(
+      UnsafeRawBufferPointer(
+        start: entry.pointee.bytes + entry.pointee.position, count: entry.pointee.used - entry.pointee.position))
+    guard reader.remaining > 0, let type = FrameType(rawValue: reader.peek(0, as: UInt8.self)),
+      let frame = OrderedFrame(type, &reader)
+    else {
+      freeStaged(block, connection)
+      return false
+    }
+    let position = distance(frame.operation, from: connection.pointee.expectedSequence)
+    if position > 0 || (position == 0 && !canStart(frame, connection)) {
+      waitStaged(block, frame.operation, connection)
+      return false
+    }
+    if position == 0 && !hasRoomToStart(connection, frame) {
+      isStarved = true
+      cursor.draining = nil
+      return false
+    }
+    cursor.isAbandoned = false
+    let isEvent = position == 0 ? start(frame, connection) : false
+    if position < 0 && !continueStarted(frame, connection) {
+      isStarved = true
+      cursor.draining = nil
+      return false
+    }
+    entry.pointee.position += frame.encodedSize
+    connection.pointee.stagedBytes -= frame.encodedSize
+    if entry.pointee.position == entry.pointee.used {
+      // The event's payload lies in the block.
+      if isEvent {
+        connection.pointee.staged.remove(block, in: staged)
+        cursor.replayedBlock = block
+      } else {
+        freeStaged(block, connection)
+      }
+    }
+    return isEvent
+  }
+
+  /// The block's next frame has to wait; another block may come before it now.
+  private mutating func waitStaged(
+    _ block: UInt32, _ operation: UInt32, _ connection: UnsafeMutablePointer<Connection>
+  ) {
+    guard staged[block].pointee.firstOperation != operation else {
+      cursor.draining = nil
+      return
+    }
+    staged[block].pointee.firstOperation = operation
+    connection.pointee.staged.remove(block, in: staged)
+    insertStaged(block, connection)
+  }
+
+  private mutating func freeStaged(_ block: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    connection.pointee.staged.remove(block, in: staged)
+    freeBlock(block)
+  }
+
+  private mutating func freeBlock(_ block: UInt32) {
+    buffers.deallocate(staged[block].pointee.bytes, count: staged[block].pointee.capacity)
+    staged.free(block)
+    if cursor.stagingBlock == block { cursor.stagingBlock = .max }
+  }
+
+  mutating func freeReplayedBlock() {
+    freeBlock(cursor.replayedBlock)
+    cursor.replayedBlock = .max
+  }
+
+  /// There are inbound slots again: somebody's staged frames may go on.
+  mutating func feedStarved() {
+    isStarved = false
+    var index = firstActive
+    while index != .max {
+      let connection = self[index]
+      if !connection.pointee.staged.isEmpty && cursor.draining == nil {
+        cursor.draining = connection
+      } else if !connection.pointee.staged.isEmpty {
+        isStarved = true
+      }
+      index = connection.pointee.nextActive
+    }
+  }
+
+  /// Drops what is staged; the session is over.
+  mutating func freeAllStaged(_ connection: UnsafeMutablePointer<Connection>) {
+    while connection.pointee.staged.first != .max { freeStaged(connection.pointee.staged.first, connection) }
+    connection.pointee.stagedBytes = 0
+  }
+}
+
+extension OperationFlags {
+  init(_ flags: FrameFlags) {
+    self = []
+    if flags.contains(.tagged) { insert(.tagged) }
+    if flags.contains(.remoteData) { insert(.remoteData) }
+    if flags.contains(.wantsDone) { insert(.deliveryComplete) }
+  }
+}

@@ -1,0 +1,191 @@
+import Containers
+import Packet
+
+// Operations from `post` to `operationCompleted`.
+extension TransportEndpoint {
+  /// Queues an operation towards a peer; it is sent by `pollTransmit`. O(1).
+  ///
+  /// Returns `.again` when `transmitQueueSize` operations are in flight.
+  package mutating func post(
+    _ operation: Operation, on connectionIndex: ConnectionIndex, now: Instant
+  ) -> PostResult {
+    precondition(operation.sliceCount <= maximumSlices && operation.segmentCount <= RemoteSegment.maximumCount)
+    guard postedCount < configuration.transmitQueueSize, let slot = operations.allocate() else { return .again }
+    let connection = self[connectionIndex]
+    let entry = operations[slot]
+    entry.initialize(
+      to: OutboundOperation(
+        kind: operation.kind, flags: operation.flags, connection: connectionIndex,
+        sequence: connection.pointee.nextSequence, length: 0, cookie: operation.cookie))
+    guard adoptMemory(of: operation, slot) else {
+      entry.pointee.isLive = false
+      operations.free(slot)
+      return .again
+    }
+    entry.pointee.tag = operation.tag
+    entry.pointee.data = operation.data
+    postedCount += 1
+    connection.pointee.nextSequence &+= 1
+    connection.pointee.operations.append(slot, in: operations)
+    if connection.pointee.nextStart == .max { connection.pointee.nextStart = slot }
+    if connection.pointee.state == .idle { startHandshake(connection, now: now) }
+    markReady(connection)
+    return .queued
+  }
+
+  /// Takes over slices and segments, and copies an injected payload. False when there is no scatter list left.
+  private mutating func adoptMemory(of operation: Operation, _ slot: UInt32) -> Bool {
+    let entry = operations[slot]
+    entry.pointee.segmentCount = UInt8(operation.segmentCount)
+    if let segments = operation.segments, operation.segmentCount > 0 { entry.pointee.segment = segments[0] }
+    if operation.sliceCount > 1 || operation.segmentCount > 1 {
+      guard let scatter = scatters.allocate() else { return false }
+      entry.pointee.memory.scatter = scatter
+      for index in 0..<operation.sliceCount { scatters[scatter].pointee.slices[index] = operation.slices![index] }
+      for index in 0..<operation.segmentCount { scatters[scatter].pointee.segments[index] = operation.segments![index] }
+    }
+    entry.pointee.memory.count = UInt8(operation.sliceCount)
+    if operation.sliceCount > 0 { entry.pointee.memory.first = operation.slices![0] }
+    entry.pointee.length = entry.pointee.memory.length(scatters)
+    if operation.flags.contains(.inject) { inject(slot) }
+    return true
+  }
+
+  /// Copies the payload, so that the program may reuse its memory.
+  private mutating func inject(_ slot: UInt32) {
+    let entry = operations[slot]
+    let length = Int(entry.pointee.length)
+    let copy = buffers.allocate(max(length, 1))
+    var position = copy
+    entry.pointee.memory.forEachPiece(0, length, scatters) { piece, count in
+      position.copyMemory(from: piece, byteCount: count)
+      position += count
+    }
+    entry.pointee.injected = copy
+    entry.pointee.memory.first = Slice(base: copy, count: length)
+    entry.pointee.memory.count = 1
+  }
+
+  /// The remote segment at `index` of an operation.
+  @inline(__always)
+  func segment(_ operation: UnsafeMutablePointer<OutboundOperation>, _ index: Int) -> RemoteSegment {
+    operation.pointee.segmentCount <= 1
+      ? operation.pointee.segment : scatters[operation.pointee.memory.scatter].pointee.segments[index]
+  }
+
+  // MARK: Completion
+
+  /// Ends an operation: it leaves its connection, and `pollEvent` tells.
+  mutating func complete(_ slot: UInt32, _ status: TransportStatus) {
+    let entry = operations[slot]
+    let connection = self[entry.pointee.connection]
+    entry.pointee.status = status
+    if entry.pointee.kind == .readResponse {
+      connection.pointee.responses.remove(slot, in: operations)
+    } else {
+      if connection.pointee.nextStart == slot { connection.pointee.nextStart = entry.pointee.next }
+      connection.pointee.operations.remove(slot, in: operations)
+      if entry.pointee.kind == .read && entry.pointee.isStarted { connection.pointee.readsOutstanding -= 1 }
+    }
+    if entry.pointee.isInBulk { removeFromBulk(slot, connection) }
+    // Frames that still name the slot find it over and are dropped when they come up.
+    entry.pointee.isLive = false
+    completedOperations.append(slot, in: operations)
+  }
+
+  /// Frees a completed operation; its event has been built.
+  mutating func release(_ slot: UInt32) {
+    let entry = operations[slot]
+    if let injected = entry.pointee.injected {
+      buffers.deallocate(injected, count: max(Int(entry.pointee.length), 1))
+    }
+    if entry.pointee.memory.scatter != .max { scatters.free(entry.pointee.memory.scatter) }
+    entry.pointee.received.removeAll(in: &ranges)
+    if entry.pointee.kind != .readResponse { postedCount -= 1 }
+    operations.free(slot)
+  }
+
+  /// The live operation that a frame names; nil when it is over. O(1).
+  @inline(__always)
+  func liveOperation(
+    _ slot: UInt32, _ sequence: UInt32, _ connection: ConnectionIndex
+  ) -> UnsafeMutablePointer<OutboundOperation>? {
+    guard operations.contains(slot) else { return nil }
+    let entry = operations[slot]
+    guard entry.pointee.isLive, entry.pointee.sequence == sequence, entry.pointee.connection == connection else {
+      return nil
+    }
+    return entry
+  }
+
+  /// Ends an operation whose every byte was sent and acknowledged, unless its end is the peer's to tell.
+  @inline(__always)
+  mutating func completeIfAcknowledged(_ slot: UInt32) {
+    let entry = operations[slot]
+    guard entry.pointee.frames == 0, entry.pointee.isStarted, entry.pointee.sent == entry.pointee.length else { return }
+    switch entry.pointee.kind {
+    case .message:
+      if !entry.pointee.isPulled && !entry.pointee.flags.contains(.deliveryComplete) { complete(slot, .ok) }
+    case .readResponse: complete(slot, .ok)
+    case .write, .read: break
+    }
+  }
+
+  /// OPERATION_DONE: `count` operations from `sequence` on are over at the peer.
+  mutating func operationsDone(
+    _ connection: UnsafeMutablePointer<Connection>, _ sequence: UInt32, _ count: UInt16, _ status: TransportStatus
+  ) {
+    var slot = connection.pointee.operations.first
+    while slot != .max {
+      let entry = operations[slot]
+      let next = entry.pointee.next
+      let position = distance(entry.pointee.sequence, from: sequence)
+      if position >= Int32(count) { break }
+      // What was not even started cannot be over: such a claim is not believed.
+      if position >= 0 && entry.pointee.isStarted { complete(slot, status) }
+      slot = next
+    }
+  }
+
+  // MARK: The bulk queue: pulled operations with granted bytes
+
+  mutating func appendToBulk(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    let entry = operations[slot]
+    guard !entry.pointee.isInBulk else { return }
+    entry.pointee.isInBulk = true
+    entry.pointee.nextBulk = .max
+    if connection.pointee.lastBulk == .max {
+      connection.pointee.firstBulk = slot
+    } else {
+      operations[connection.pointee.lastBulk].pointee.nextBulk = slot
+    }
+    connection.pointee.lastBulk = slot
+    markReady(connection)
+  }
+
+  mutating func removeFromBulk(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    var previous: UInt32 = .max
+    var current = connection.pointee.firstBulk
+    while current != slot && current != .max {
+      previous = current
+      current = operations[current].pointee.nextBulk
+    }
+    guard current == slot else { return }
+    let next = operations[slot].pointee.nextBulk
+    if previous == .max { connection.pointee.firstBulk = next } else { operations[previous].pointee.nextBulk = next }
+    if connection.pointee.lastBulk == slot { connection.pointee.lastBulk = previous }
+    operations[slot].pointee.isInBulk = false
+  }
+
+  /// PULL_REQUEST: the peer wants the bytes below `limit`.
+  mutating func pulled(_ connection: UnsafeMutablePointer<Connection>, _ frame: PullRequestFrame) {
+    guard let entry = liveOperation(frame.token, frame.operation, connection.pointee.index),
+      frame.isRead == (entry.pointee.kind == .readResponse), entry.pointee.isPulled, entry.pointee.isStarted
+    else { return }
+    entry.pointee.remoteSlot = frame.isRead ? entry.pointee.remoteSlot : frame.transfer
+    let limit = min(frame.limit, entry.pointee.length)
+    guard limit > entry.pointee.limit else { return }
+    entry.pointee.limit = limit
+    if entry.pointee.sent < limit { appendToBulk(frame.token, connection) }
+  }
+}

@@ -1,0 +1,288 @@
+import Containers
+import Packet
+
+// From a datagram to its frames. What the frames of operations do is in TransportEndpoint+Inbound.swift.
+extension TransportEndpoint {
+  /// Takes one datagram. Follow up with `pollEvent` until nil, before its memory is reused.
+  ///
+  /// Whatever the bytes are, nothing but statistics changes unless they belong to a session of this endpoint.
+  package mutating func receive(_ datagram: UnsafeRawBufferPointer, from source: PeerAddress, now: Instant) {
+    assert(!cursor.isActive)
+    guard let first = datagram.first else { return malformed() }
+    statistics.packetsReceived += 1
+    statistics.bytesReceived += UInt64(datagram.count)
+    guard first & 0x0F == protocolVersion else { return receiveOtherVersion(datagram, first, from: source) }
+    var reader = ByteReader(datagram)
+    switch PacketKind(rawValue: first >> 4) {
+    case .data: receiveData(&reader, from: source, size: datagram.count, now: now)
+    case .confirm:
+      guard let header = ConfirmHeader(&reader) else { return malformed() }
+      guard let connection = receiveConfirm(header, from: source, now: now) else { return }
+      begin(connection, header.packetNumber, header.flags, reader, size: datagram.count, now: now)
+    case .initial: receiveInitial(&reader, from: source, now: now)
+    case .challenge: receiveChallenge(&reader, from: source, now: now)
+    case .reset: receiveReset(&reader, from: source, now: now)
+    // Nothing but version 1 exists; a peer that speaks only later ones cannot be helped.
+    case .version: unknown()
+    case nil: malformed()
+    }
+  }
+
+  /// A version this side does not speak: an INITIAL is told which it speaks, so that its sender need not wait.
+  private mutating func receiveOtherVersion(
+    _ datagram: UnsafeRawBufferPointer, _ first: UInt8, from source: PeerAddress
+  ) {
+    unknown()
+    var reader = ByteReader(datagram)
+    guard PacketKind(rawValue: first >> 4) == .initial, let packet = InitialPacket(&reader) else { return }
+    answers.append(
+      AnswerQueue.Entry(
+        kind: .version, address: source, connection: packet.connection, session: packet.session,
+        cookie: Cookie(time: 0, code: 0)))
+  }
+
+  @inline(__always)
+  private mutating func receiveData(_ reader: inout ByteReader, from source: PeerAddress, size: Int, now: Instant) {
+    guard let header = DataHeader(&reader) else { return malformed() }
+    guard Int(header.connection) < connectionCount else { return resetUnknown(header, source) }
+    let connection = self[header.connection]
+    guard connection.pointee.session == header.session, connection.pointee.address == source,
+      connection.pointee.state == .established || connection.pointee.state == .confirming
+    else { return resetUnknown(header, source) }
+    begin(connection, header.packetNumber, header.flags, reader, size: size, now: now)
+  }
+
+  private mutating func resetUnknown(_ header: DataHeader, _ source: PeerAddress) {
+    unknown()
+    answers.append(
+      AnswerQueue.Entry(
+        kind: .reset, address: source, connection: header.connection, session: header.session,
+        cookie: Cookie(time: 0, code: 0)))
+  }
+
+  /// Lays a packet of a known session out for `pollEvent`.
+  @inline(__always)
+  private mutating func begin(
+    _ connection: UnsafeMutablePointer<Connection>, _ truncated: UInt32, _ flags: PacketFlags, _ reader: ByteReader,
+    size: Int, now: Instant
+  ) {
+    let number = PacketNumber.expand(truncated, expected: connection.pointee.received.largest &+ 1)
+    if number == 0 || connection.pointee.received.contains(number) {
+      statistics.duplicates += 1
+      heard(connection, now: now)
+      // The acknowledgement may have been lost.
+      oweAcknowledgement(connection, eliciting: true, size: 0, now: now)
+      connection.pointee.acknowledgeSoon = true
+      return
+    }
+    cursor.isActive = true
+    cursor.isAbandoned = false
+    cursor.isEliciting = false
+    cursor.connection = connection
+    cursor.reader = reader
+    cursor.packetNumber = number
+    cursor.flags = flags
+    cursor.size = size
+    cursor.stagingBlock = .max
+    cursor.now = now
+  }
+
+  /// The peer lives.
+  @inline(__always)
+  func heard(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
+    connection.pointee.lastReceived = now
+    connection.pointee.awaitingSince = never
+    connection.pointee.unreachableSince = never
+    connection.pointee.unreachableCount = 0
+  }
+
+  // MARK: Events
+
+  /// The next event, nil when there is none. The answer to the event before, if it was due, has been given by now.
+  package mutating func pollEvent(now: Instant) -> UnsafePointer<Event>? {
+    cursor.now = now
+    if cursor.answer != .none { settle() }
+    if cursor.replayedBlock != .max { freeReplayedBlock() }
+    if nextCompletion() { return UnsafePointer(event) }
+    if isStarved && inbound.available > 0 { feedStarved() }
+    while cursor.isActive {
+      if processNextFrame() { return UnsafePointer(event) }
+      if nextCompletion() { return UnsafePointer(event) }
+    }
+    while let connection = cursor.draining {
+      if drainStaged(connection) { return UnsafePointer(event) }
+      if nextCompletion() { return UnsafePointer(event) }
+    }
+    return nil
+  }
+
+  /// Turns what is over into the event.pointee. Returns false when nothing is.
+  @inline(__always)
+  private mutating func nextCompletion() -> Bool {
+    if !completedOperations.isEmpty { return nextCompletedOperation() }
+    if !finishedTransfers.isEmpty { return nextFinishedTransfer() }
+    if failedConnections.count > 0, let failure = failedConnections.popFirst() {
+      event.pointee = Event(.connectionFailed)
+      event.pointee.connection = failure.connection
+      event.pointee.status = failure.status
+      return true
+    }
+    return false
+  }
+
+  private mutating func nextCompletedOperation() -> Bool {
+    let slot = completedOperations.popFirst(in: operations)
+    let entry = operations[slot]
+    event.pointee.kind = entry.pointee.kind == .readResponse ? .readAnswered : .operationCompleted
+    event.pointee.status = entry.pointee.status
+    event.pointee.flags = entry.pointee.flags
+    event.pointee.operationKind = entry.pointee.kind
+    event.pointee.connection = entry.pointee.connection
+    event.pointee.tag = entry.pointee.tag
+    event.pointee.data = entry.pointee.data
+    event.pointee.length = entry.pointee.length
+    event.pointee.payload = nil
+    event.pointee.segmentCount = 0
+    event.pointee.cookie = entry.pointee.cookie
+    release(slot)
+    return true
+  }
+
+  private mutating func nextFinishedTransfer() -> Bool {
+    let slot = finishedTransfers.popFirst(in: inbound)
+    let entry = inbound[slot]
+    event.pointee.kind = entry.pointee.isWrite ? .writeReceived : .messageReceived
+    if entry.pointee.state == .held { event.pointee.kind = .heldMessageLost }
+    event.pointee.status = entry.pointee.status
+    event.pointee.flags = entry.pointee.flags
+    event.pointee.connection = entry.pointee.connection
+    event.pointee.tag = entry.pointee.tag
+    event.pointee.data = entry.pointee.data
+    event.pointee.length = entry.pointee.length
+    event.pointee.payload = nil
+    event.pointee.segmentCount = 0
+    event.pointee.cookie = entry.pointee.cookie
+    free(transfer: slot)
+    return true
+  }
+
+  // MARK: Frames
+
+  /// Processes one frame, or ends the packet. Returns whether it made an event.pointee.
+  @inline(__always)
+  private mutating func processNextFrame() -> Bool {
+    guard cursor.reader.remaining > 0, !cursor.isAbandoned else {
+      endPacket()
+      return false
+    }
+    guard let type = FrameType(rawValue: cursor.reader.peek(0, as: UInt8.self)) else {
+      abandonMalformed()
+      return false
+    }
+    if type.isOrdered {
+      guard let frame = OrderedFrame(type, &cursor.reader) else {
+        abandonMalformed()
+        return false
+      }
+      cursor.isEliciting = true
+      return process(frame, cursor.connection)
+    }
+    if !processUnordered(type) { abandonMalformed() }
+    return false
+  }
+
+  private mutating func abandonMalformed() {
+    malformed()
+    cursor.isAbandoned = true
+  }
+
+  /// Gives a packet up because there is no room for what it brings: it is not acknowledged and will come again.
+  mutating func abandonForRoom() {
+    statistics.droppedForRoom += 1
+    cursor.isAbandoned = true
+  }
+
+  /// Returns false when the frame is malformed.
+  private mutating func processUnordered(_ type: FrameType) -> Bool {
+    let connection = cursor.connection!
+    switch type {
+    case .padding:
+      cursor.reader.skip(1)
+      skipPadding()
+      return true
+    case .rangeAck:
+      guard let frame = RangeAckFrame(&cursor.reader) else { return false }
+      return acknowledged(connection, frame, now: cursor.now)
+    case .dataChunk:
+      guard let frame = DataChunkFrame(&cursor.reader) else { return false }
+      receiveChunk(connection, frame)
+    case .readResponse:
+      guard let frame = ReadResponseFrame(&cursor.reader) else { return false }
+      receiveReadResponse(connection, frame)
+    case .pullRequest:
+      guard let frame = PullRequestFrame(&cursor.reader) else { return false }
+      pulled(connection, frame)
+    case .operationDone:
+      guard let frame = OperationDoneFrame(&cursor.reader) else { return false }
+      operationsDone(connection, frame.operation, frame.count, TransportStatus(wire: frame.status))
+    case .credit:
+      guard let frame = CreditFrame(&cursor.reader) else { return false }
+      receiveCredit(connection, frame)
+    case .accept:
+      guard let frame = AcceptFrame(&cursor.reader) else { return false }
+      receiveAccept(connection, frame, now: cursor.now)
+    case .probe: guard ShortFrame.decode(&cursor.reader) else { return false }
+    case .close:
+      guard ShortFrame.decode(&cursor.reader) else { return false }
+      receiveClose(connection, now: cursor.now)
+      // The session is over, and with it this packet.
+      cursor.isActive = false
+      return true
+    default: return false
+    }
+    if type != .rangeAck { cursor.isEliciting = true }
+    return true
+  }
+
+  /// Padding fills probes and the ends of segments; nobody needs it byte by byte.
+  private mutating func skipPadding() {
+    while cursor.reader.remaining > 0 && cursor.reader.peek(0, as: UInt8.self) == 0 { cursor.reader.skip(1) }
+  }
+
+  private mutating func receiveCredit(_ connection: UnsafeMutablePointer<Connection>, _ frame: CreditFrame) {
+    connection.pointee.creditLimit = max(connection.pointee.creditLimit, frame.bytes)
+    if distance(frame.operations, from: connection.pointee.operationLimit) > 0 {
+      connection.pointee.operationLimit = frame.operations
+    }
+    markReady(connection)
+  }
+
+  /// All frames are processed: the packet counts as received.
+  private mutating func endPacket() {
+    cursor.isActive = false
+    let connection = cursor.connection!
+    cursor.draining = connection
+    guard !cursor.isAbandoned else { return }
+    heard(connection, now: cursor.now)
+    let isLargest = cursor.packetNumber > connection.pointee.received.largest
+    let inOrder = connection.pointee.received.insert(cursor.packetNumber)
+    if isLargest { connection.pointee.largestReceivedTime = cursor.now }
+    guard cursor.isEliciting else { return }
+    oweAcknowledgement(connection, eliciting: true, size: cursor.size, now: cursor.now)
+    // A gap is news for the sender's loss detection.
+    if !inOrder && cursor.packetNumber > 1 { acknowledgeAtOnce(connection) }
+    if cursor.flags.contains(.acknowledgeSoon) { connection.pointee.acknowledgeSoon = true }
+  }
+}
+
+extension TransportStatus {
+  /// The status byte of OPERATION_DONE.
+  init(wire: UInt8) {
+    switch OperationStatus(rawValue: wire) {
+    case .ok: self = .ok
+    case .accessDenied: self = .accessDenied
+    case .outOfBounds: self = .outOfBounds
+    case .aborted, nil: self = .aborted
+    }
+  }
+}

@@ -1,0 +1,181 @@
+import Containers
+import Packet
+
+// Time: probes, liveness, and the end of a connection.
+extension TransportEndpoint {
+  /// How often a peer that owes nothing on the wire, but something to the program, is asked whether it lives.
+  private static var keepAliveInterval: UInt64 { milliseconds(1_000) }
+  /// A peer is not given up before as many probes went unanswered, so that a program that did not poll for long does
+  /// not blame its peers.
+  private static var probesBeforeGivingUp: UInt32 { 6 }
+
+  /// When `handleTimeout` is due; `never` when nothing is timed. O(connections with something under way).
+  package func nextTimeout() -> Instant {
+    var earliest = never
+    var index = firstActive
+    while index != .max {
+      let connection = self[index]
+      earliest = min(earliest, deadline(connection))
+      index = connection.pointee.nextActive
+    }
+    return earliest
+  }
+
+  private func deadline(_ connection: UnsafeMutablePointer<Connection>) -> Instant {
+    var earliest = min(connection.pointee.acknowledgeBy, connection.pointee.initialDeadline)
+    earliest = min(earliest, probeDeadline(connection))
+    return min(earliest, connection.pointee.lossTime)
+  }
+
+  /// When the next probe is due: for packets in flight, or to see whether a silent peer lives.
+  private func probeDeadline(_ connection: UnsafeMutablePointer<Connection>) -> Instant {
+    guard connection.pointee.state == .established || connection.pointee.state == .confirming else { return never }
+    if !connection.pointee.sent.isEmpty {
+      return connection.pointee.lossTime != never
+        ? never : connection.pointee.lastElicitingSent &+ connection.pointee.probeTimeout
+    }
+    guard connection.pointee.hasWorkUnderWay else { return never }
+    return max(connection.pointee.lastReceived, connection.pointee.lastElicitingSent) &+ Self.keepAliveInterval
+  }
+
+  /// Does what time has made due. Follow up with `pollEvent` and `pollTransmit`.
+  package mutating func handleTimeout(now: Instant) {
+    var index = firstActive
+    while index != .max {
+      let connection = self[index]
+      let next = connection.pointee.nextActive
+      handleTimeout(connection, now: now)
+      index = next
+    }
+  }
+
+  private mutating func handleTimeout(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
+    if connection.pointee.acknowledgeBy <= now { acknowledgeAtOnce(connection) }
+    if connection.pointee.lossTime <= now { detectLosses(connection, now: now) }
+    if connection.pointee.initialDeadline <= now {
+      if hasLostPatience(connection, now: now) && connection.pointee.initialCount > Self.probesBeforeGivingUp {
+        return fail(connection, .timedOut, now: now)
+      }
+      sendInitial(connection, now: now)
+    }
+    if probeDeadline(connection) <= now {
+      if hasLostPatience(connection, now: now) && connection.pointee.probeCount >= Self.probesBeforeGivingUp {
+        return fail(connection, .timedOut, now: now)
+      }
+      probe(connection, now: now)
+    }
+    if isAtRest(connection) { unmarkActive(connection) }
+  }
+
+  private func hasLostPatience(_ connection: UnsafeMutablePointer<Connection>, now: Instant) -> Bool {
+    connection.pointee.awaitingSince != never
+      && now &- connection.pointee.awaitingSince >= connection.pointee.patience
+  }
+
+  private func isAtRest(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    connection.pointee.unacknowledged == 0 && connection.pointee.sent.isEmpty
+      && connection.pointee.initialDeadline == never && !connection.pointee.hasWorkUnderWay
+      && connection.pointee.staged.isEmpty
+  }
+
+  /// Nothing came back for the probe timeout: sends the oldest frames in flight again, or a PROBE (RFC 9002 section
+  /// 6.2.4).
+  private mutating func probe(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
+    statistics.probeTimeouts += 1
+    connection.pointee.probeCount += 1
+    connection.pointee.probesDue = 1
+    // Lest the deadline stay due until the probe leaves.
+    connection.pointee.lastElicitingSent = now
+    let oldest = connection.pointee.sent.first
+    if oldest != .max {
+      if sentPackets[oldest].pointee.isProbe {
+        giveUpProbe(oldest, connection)
+      } else {
+        requeueFrames(of: oldest, connection)
+      }
+    }
+    if connection.pointee.probeCount == 3 {
+      connection.pointee.congestion.onPersistentCongestion()
+      if connection.pointee.mtu.onTooBig(0) { pathShrank(connection, now: now) }
+    }
+    // The cookie may have become too old, or the responder a new one.
+    if connection.pointee.state == .confirming && connection.pointee.probeCount % 3 == 0 {
+      connection.pointee.needsInitial = true
+    }
+    markReady(connection)
+  }
+
+  private mutating func giveUpProbe(_ packet: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    connection.pointee.sent.remove(packet, after: .max, in: sentPackets)
+    connection.pointee.mtu.onProbeLost(Int(sentPackets[packet].pointee.size))
+    sentPackets.free(packet)
+  }
+
+  // MARK: The end of a session
+
+  /// Ends the session: every operation under way ends with `status`. The connection is idle afterwards, and the next
+  /// operation posted on it makes a new handshake.
+  mutating func fail(_ connection: UnsafeMutablePointer<Connection>, _ status: TransportStatus, now: Instant) {
+    statistics.failures += 1
+    // What is left of a packet under way belongs to the session that ends.
+    if cursor.isActive && cursor.connection == connection { cursor.isActive = false }
+    freePackets(connection)
+    while connection.pointee.operations.first != .max { complete(connection.pointee.operations.first, status) }
+    while connection.pointee.responses.first != .max { complete(connection.pointee.responses.first, status) }
+    failTransfers(connection, status)
+    freeAllStaged(connection)
+    if connection.pointee.unacknowledged > 0 { acknowledgementsOwed -= 1 }
+    let notBefore = max(connection.pointee.cookieNotBefore, now)
+    connection.pointee.reset(baseDatagram: configuration.baseDatagram)
+    connection.pointee.cookieNotBefore = notBefore
+    if connection.pointee.isActive { unmarkActive(connection) }
+    failedConnections.append(connection.pointee.index, status)
+  }
+
+  private mutating func freePackets(_ connection: UnsafeMutablePointer<Connection>) {
+    while connection.pointee.sent.first != .max {
+      let packet = connection.pointee.sent.first
+      connection.pointee.sent.remove(packet, after: .max, in: sentPackets)
+      let entry = sentPackets[packet]
+      free(&entry.pointee.frames)
+      sentPackets.free(packet)
+    }
+    free(&connection.pointee.retransmit)
+    free(&connection.pointee.control)
+  }
+
+  private mutating func free(_ queue: inout FrameQueue) {
+    var frame = queue.popFirst(in: sentFrames)
+    while frame != .max {
+      sentFrames.free(frame)
+      frame = queue.popFirst(in: sentFrames)
+    }
+  }
+
+  /// Accepted transfers end with the session; so do held messages that are not complete. Complete ones stay, for
+  /// whoever will want them.
+  private mutating func failTransfers(_ connection: UnsafeMutablePointer<Connection>, _ status: TransportStatus) {
+    var slot = connection.pointee.inbound.first
+    while slot != .max {
+      let entry = inbound[slot]
+      let next = entry.pointee.next
+      if !entry.pointee.isDetached {
+        entry.pointee.isDetached = true
+        let isComplete =
+          entry.pointee.state == .held && entry.pointee.staging != nil
+          && entry.pointee.received.isComplete(entry.pointee.length)
+        if !isComplete { failTransfer(slot, status) }
+      }
+      slot = next
+    }
+  }
+
+  private mutating func failTransfer(_ slot: UInt32, _ status: TransportStatus) {
+    let entry = inbound[slot]
+    guard entry.pointee.state == .held else { return finish(slot, status) }
+    // Told as lost, not as received.
+    self[entry.pointee.connection].pointee.inbound.remove(slot, in: inbound)
+    entry.pointee.status = status
+    finishedTransfers.append(slot, in: inbound)
+  }
+}

@@ -1,0 +1,291 @@
+import Containers
+import Packet
+
+/// The sans-IO core of one endpoint: the connections to all its peers.
+///
+/// It is fed datagrams and the time, and drained of events and of datagrams to send; it calls nobody. Its verbs:
+/// `post`, `receive`, `pollEvent` with the answers `accept`, `hold` and `refuse`, `pollTransmit`, `handleTimeout`,
+/// `nextTimeout`. All memory is reserved when it is made, but for connections, whose table grows with the peers, and
+/// the buffer pool, which grows to what was in use at once.
+///
+/// Not thread-safe; the owner serializes. The protocol is specified in docs/PROTOCOL.md.
+public struct TransportEndpoint: ~Copyable {
+  package let configuration: TransportConfiguration
+  package let localAddress: PeerAddress
+  package internal(set) var statistics = TransportStatistics()
+
+  // What operations, packets and transfers are made of.
+  var operations: Slab<OutboundOperation>
+  var inbound: Slab<InboundTransfer>
+  var scatters: Slab<ScatterList>
+  var sentFrames: Slab<SentFrame>
+  var sentPackets: Slab<SentPacket>
+  var ranges: Slab<RangeNode>
+  var staged: Slab<StagedBlock>
+  var buffers = BufferPool()
+  /// Posted operations in flight, of `transmitQueueSize`.
+  var postedCount = 0
+
+  // Connections.
+  private var connections: UnsafeMutablePointer<UnsafeMutablePointer<Connection>>
+  private var connectionCapacity = 16
+  private(set) var connectionCount = 0
+  private var byAddress = HashIndex()
+  var firstReady: ConnectionIndex = .max
+  var lastReady: ConnectionIndex = .max
+  var firstActive: ConnectionIndex = .max
+  /// Connections that owe an acknowledgement.
+  var acknowledgementsOwed = 0
+
+  // What is over, until `pollEvent` has told.
+  var completedOperations = IndexList()
+  var finishedTransfers = IndexList()
+  var failedConnections = FailureQueue()
+
+  /// Staged frames wait for an inbound slot.
+  var isStarved = false
+
+  // The datagram being processed.
+  var cursor = ReceiveCursor()
+  /// The event handed out last; in memory of its own, so that its address is stable.
+  let event: UnsafeMutablePointer<Event>
+
+  // Answers that need no connection.
+  var answers = AnswerQueue()
+  let cookieKey: CookieKey
+  var randomState: UInt64
+  var isClosing = false
+
+  package init(configuration: TransportConfiguration, localAddress: PeerAddress) {
+    precondition(configuration.creditWindow >= configuration.eagerLimit)
+    precondition(configuration.eagerLimit <= BufferPool.largest)
+    self.configuration = configuration
+    self.localAddress = localAddress
+    let responses = 4 * configuration.maximumReads
+    operations = Slab(capacity: configuration.transmitQueueSize + responses)
+    inbound = Slab(capacity: configuration.inboundTransfers)
+    scatters = Slab(capacity: configuration.transmitQueueSize + responses + configuration.inboundTransfers)
+    sentPackets = Slab(capacity: configuration.packetsInFlight)
+    sentFrames = Slab(capacity: 4 * configuration.packetsInFlight + Self.controlReserve(configuration))
+    ranges = Slab(capacity: 4 * configuration.packetsInFlight)
+    staged = Slab(capacity: configuration.packetsInFlight)
+    connections = .allocate(capacity: connectionCapacity)
+    event = .allocate(capacity: 1)
+    event.initialize(to: Event(.connectionFailed))
+    cookieKey = CookieKey(seed: configuration.seed)
+    randomState = mix(configuration.seed)
+  }
+
+  deinit {
+    for index in 0..<connectionCount {
+      releaseBuffers(of: connections[index])
+      connections[index].deallocate()
+    }
+    connections.deallocate()
+    event.deallocate()
+  }
+
+  /// Frames that payload leaves free, so that what must be answered can be.
+  static func controlReserve(_ configuration: TransportConfiguration) -> Int {
+    2 * configuration.inboundTransfers + 1024
+  }
+
+  // MARK: Connections
+
+  /// The connection to a peer, made when there is none; sends nothing. O(1).
+  package mutating func connection(to address: PeerAddress) -> ConnectionIndex {
+    if let index = findConnection(address) { return index }
+    if connectionCount == connectionCapacity { growConnections() }
+    let index = ConnectionIndex(connectionCount)
+    let pointer = UnsafeMutablePointer<Connection>.allocate(capacity: 1)
+    pointer.initialize(to: Connection(index: index, address: address, baseDatagram: configuration.baseDatagram))
+    connections[connectionCount] = pointer
+    connectionCount += 1
+    byAddress.insert(address.hash, index: index)
+    return index
+  }
+
+  /// Where the peer of a connection is.
+  package func address(of connection: ConnectionIndex) -> PeerAddress { self[connection].pointee.address }
+
+  func findConnection(_ address: PeerAddress) -> ConnectionIndex? {
+    byAddress.find(address.hash) { connections[Int($0)].pointee.address == address }
+  }
+
+  @inline(__always)
+  subscript(index: ConnectionIndex) -> UnsafeMutablePointer<Connection> {
+    precondition(Int(index) < connectionCount)
+    return connections[Int(index)]
+  }
+
+  private mutating func growConnections() {
+    let larger = UnsafeMutablePointer<UnsafeMutablePointer<Connection>>.allocate(capacity: connectionCapacity * 2)
+    larger.initialize(from: connections, count: connectionCount)
+    connections.deallocate()
+    connections = larger
+    connectionCapacity *= 2
+  }
+
+  /// Gives buffers back that connections still hold when the endpoint goes away.
+  private func releaseBuffers(of connection: UnsafeMutablePointer<Connection>) {
+    var index = connection.pointee.operations.first
+    while index != .max {
+      operations[index].pointee.injected?.deallocate()
+      index = operations[index].pointee.next
+    }
+    index = connection.pointee.inbound.first
+    while index != .max {
+      inbound[index].pointee.staging?.deallocate()
+      index = inbound[index].pointee.next
+    }
+    index = connection.pointee.staged.first
+    while index != .max {
+      staged[index].pointee.bytes.deallocate()
+      index = staged[index].pointee.next
+    }
+  }
+
+  // MARK: Queues of connections
+
+  /// The connection has something to send: it takes its turn in `pollTransmit`.
+  @inline(__always)
+  mutating func markReady(_ connection: UnsafeMutablePointer<Connection>) {
+    guard !connection.pointee.isReady else { return }
+    connection.pointee.isReady = true
+    connection.pointee.nextReady = .max
+    if lastReady == .max {
+      firstReady = connection.pointee.index
+    } else {
+      self[lastReady].pointee.nextReady = connection.pointee.index
+    }
+    lastReady = connection.pointee.index
+  }
+
+  mutating func popReady() -> UnsafeMutablePointer<Connection>? {
+    guard firstReady != .max else { return nil }
+    let connection = self[firstReady]
+    firstReady = connection.pointee.nextReady
+    if firstReady == .max { lastReady = .max }
+    connection.pointee.isReady = false
+    return connection
+  }
+
+  /// The connection has timers from now on.
+  @inline(__always)
+  mutating func markActive(_ connection: UnsafeMutablePointer<Connection>) {
+    guard !connection.pointee.isActive else { return }
+    connection.pointee.isActive = true
+    connection.pointee.previousActive = .max
+    connection.pointee.nextActive = firstActive
+    if firstActive != .max { self[firstActive].pointee.previousActive = connection.pointee.index }
+    firstActive = connection.pointee.index
+  }
+
+  mutating func unmarkActive(_ connection: UnsafeMutablePointer<Connection>) {
+    let next = connection.pointee.nextActive
+    let previous = connection.pointee.previousActive
+    if next != .max { self[next].pointee.previousActive = previous }
+    if previous != .max { self[previous].pointee.nextActive = next } else { firstActive = next }
+    connection.pointee.isActive = false
+  }
+
+  /// A number nobody can guess without the seed.
+  mutating func random() -> UInt64 {
+    randomState = mix(randomState)
+    return mix(randomState ^ configuration.seed)
+  }
+
+  // MARK: State
+
+  /// Whether `pollTransmit` may have something.
+  @inline(__always)
+  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty }
+
+  /// Nothing of this side's is unacknowledged or unsent.
+  package var isDrained: Bool {
+    for index in 0..<connectionCount {
+      let connection = connections[index]
+      guard connection.pointee.operations.isEmpty, connection.pointee.responses.isEmpty,
+        connection.pointee.sent.isEmpty, !connection.pointee.needsClose, connection.pointee.control.isEmpty,
+        connection.pointee.retransmit.isEmpty, !connection.pointee.acknowledgeNow
+      else { return false }
+    }
+    return answers.isEmpty
+  }
+
+  /// Nothing is in flight, queued, held or timed: the endpoint will do nothing until it is called.
+  package var isQuiet: Bool {
+    isDrained && acknowledgementsOwed == 0 && firstReady == .max && operations.count == 0 && inbound.count == 0
+      && sentFrames.count == 0 && sentPackets.count == 0 && ranges.count == 0 && staged.count == 0
+      && scatters.count == 0
+  }
+}
+
+/// Connections whose failure is still to be told: the newest 64.
+struct FailureQueue: BitwiseCopyable {
+  private var entries = InlineArray<64, Entry>(repeating: Entry(connection: 0, status: .ok))
+  private var head = 0
+  private(set) var count = 0
+
+  struct Entry: BitwiseCopyable {
+    var connection: ConnectionIndex
+    var status: TransportStatus
+  }
+
+  /// Remembers a failure; the oldest are forgotten when nobody asks for them, since their operations tell as well.
+  mutating func append(_ connection: ConnectionIndex, _ status: TransportStatus) {
+    if count == 64 {
+      head = (head + 1) % 64
+      count -= 1
+    }
+    entries[(head + count) % 64] = Entry(connection: connection, status: status)
+    count += 1
+  }
+
+  mutating func popFirst() -> Entry? {
+    guard count > 0 else { return nil }
+    let entry = entries[head]
+    head = (head + 1) % 64
+    count -= 1
+    return entry
+  }
+}
+
+/// Handshake and reset packets that are due to somebody who is no connection yet. When it is full, the oldest goes:
+/// who asked will ask again.
+struct AnswerQueue: BitwiseCopyable {
+  struct Entry: BitwiseCopyable {
+    var kind: PacketKind
+    var address: PeerAddress
+    var connection: UInt32
+    var session: UInt64
+    var cookie: Cookie
+  }
+
+  private static var capacity: Int { 32 }
+  private var entries = InlineArray<32, Entry>(
+    repeating: Entry(
+      kind: .reset, address: PeerAddress(words: (0, 0, 0)), connection: 0, session: 0, cookie: Cookie(time: 0, code: 0))
+  )
+  private var head = 0
+  private var count = 0
+
+  var isEmpty: Bool { count == 0 }
+
+  mutating func append(_ entry: Entry) {
+    if count == Self.capacity {
+      head = (head + 1) % Self.capacity
+      count -= 1
+    }
+    entries[(head + count) % Self.capacity] = entry
+    count += 1
+  }
+
+  mutating func popFirst() -> Entry? {
+    guard count > 0 else { return nil }
+    let entry = entries[head]
+    head = (head + 1) % Self.capacity
+    count -= 1
+    return entry
+  }
+}

@@ -1,0 +1,27 @@
+/// Counters of a transport endpoint since it was made.
+package struct TransportStatistics: BitwiseCopyable {
+  package var packetsSent: UInt64 = 0
+  package var packetsReceived: UInt64 = 0
+  package var bytesSent: UInt64 = 0
+  package var bytesReceived: UInt64 = 0
+  /// Frames that were sent again.
+  package var retransmittedFrames: UInt64 = 0
+  package var packetsLost: UInt64 = 0
+  /// Packets that were given up and had arrived after all.
+  package var spuriousLosses: UInt64 = 0
+  package var probeTimeouts: UInt64 = 0
+  /// Packets that arrived twice.
+  package var duplicates: UInt64 = 0
+  /// Datagrams that no rule of the protocol explains.
+  package var malformed: UInt64 = 0
+  /// Datagrams of no connection of ours.
+  package var unknown: UInt64 = 0
+  /// Packets dropped, to come again, because a slab was exhausted or a peer went beyond its credit.
+  package var droppedForRoom: UInt64 = 0
+  package var handshakes: UInt64 = 0
+  package var failures: UInt64 = 0
+  /// Ordered frames that had to wait for their turn.
+  package var stagedFrames: UInt64 = 0
+
+  package init() {}
+}

@@ -1,0 +1,102 @@
+import Packet
+import Transport
+
+/// An operation of a run: what was planned, what happened so far, and the memory on both sides.
+package final class OperationRecord {
+  package let id: Int
+  package let plan: OperationPlan
+  package let content: Content
+  package var tag: UInt64 = 0
+  package var data: UInt64 = 0
+
+  // At the source.
+  package var isPosted = false
+  /// Which endpoint of the source it was posted on.
+  package var incarnation = 0
+  /// The source died with it: nobody waits for its completion.
+  package var isAbandoned = false
+  package var completion: TransportStatus?
+
+  // At the target.
+  package var starts = 0
+  /// Accepted and not over yet.
+  package var isOpen = false
+  package var held: MessageHandle?
+  /// All its bytes were placed, or it was refused as planned.
+  package var isFinished = false
+  /// It ended at the target otherwise.
+  package var isLost = false
+  package var refusedHolds = 0
+
+  /// Source of a message or write, destination of a read.
+  package let local: GuardedMemory
+  /// Buffer of a message, memory that is written or read.
+  package let remote: GuardedMemory
+
+  /// Read and write: addresses carry the operation's number, so that the target knows which one it is.
+  package static let regionKey: UInt64 = 0x6B65_79
+
+  /// Memory before it is written, and after the program is done with it: nobody may write it then.
+  package static let untouched: UInt8 = 0x11
+  package static let done: UInt8 = 0xC3
+  package static let reused: UInt8 = 0xDD
+
+  package init(id: Int, plan: OperationPlan, salt: UInt64) {
+    self.id = id
+    self.plan = plan
+    content = Content(id, salt: salt)
+    local = GuardedMemory(parts: plan.localParts, gap: plan.gap)
+    remote = GuardedMemory(parts: plan.remoteParts, gap: plan.gap)
+    if plan.flags.contains(.tagged) { tag = mix(salt) ^ UInt64(id) }
+    if plan.flags.contains(.remoteData) { data = mix(~salt) ^ UInt64(id) }
+    local.fill(Self.untouched)
+    remote.fill(Self.untouched)
+    if plan.kind == .read { remote.fill(content) } else { local.fill(content) }
+  }
+
+  /// What the source names as remote memory.
+  package var segments: [RemoteSegment] {
+    guard plan.kind != .message else { return [] }
+    let key = plan.refusal == .accessDenied ? Self.regionKey + 1 : Self.regionKey
+    return remote.parts.map {
+      RemoteSegment(address: UInt64(id) << 40 | UInt64($0.start), length: UInt64($0.count), key: key)
+    }
+  }
+
+  /// Which operation an address belongs to.
+  package static func id(ofAddress address: UInt64) -> Int { Int(truncatingIfNeeded: address >> 40) }
+
+  /// How an event that starts an operation differs from this one; nil when it does not.
+  package func difference(from event: Event) -> String? {
+    let kinds: [EventKind] = [.message, .write, .read]
+    guard event.kind == kinds[Int(plan.kind.rawValue)] else { return "is a \(event.kind)" }
+    guard event.length == UInt64(plan.size) else { return "has \(event.length) bytes" }
+    let flags: OperationFlags = [.tagged, .remoteData]
+    guard event.flags.intersection(flags) == plan.flags.intersection(flags) else { return "has flags \(event.flags)" }
+    guard !plan.flags.contains(.tagged) || event.tag == tag else { return "has tag \(event.tag)" }
+    guard !plan.flags.contains(.remoteData) || event.data == data else { return "has data \(event.data)" }
+    let expected = segments
+    guard Int(event.segmentCount) == expected.count else { return "has \(event.segmentCount) segments" }
+    for (index, segment) in expected.enumerated() {
+      let actual = event.segment(index)
+      guard actual.address == segment.address, actual.length == segment.length, actual.key == segment.key else {
+        return "has segment \(actual) instead of \(segment)"
+      }
+    }
+    return nil
+  }
+
+  package var description: String {
+    var text = "operation \(id) (\(plan.description))"
+    text += isPosted ? " posted by incarnation \(incarnation)" : " not posted"
+    if isAbandoned { text += ", abandoned" }
+    if let completion { text += ", completed \(completion)" }
+    text += ", started \(starts) times"
+    if isOpen { text += ", open" }
+    if held != nil { text += ", held" }
+    if isFinished { text += ", finished" }
+    if isLost { text += ", lost" }
+    if refusedHolds > 0 { text += ", could not be held \(refusedHolds) times" }
+    return text
+  }
+}
