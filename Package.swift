@@ -20,6 +20,9 @@ let package = Package(
   traits: [
     .trait(name: "Embedded", description: "Build the shipped library in Embedded Swift: no runtime, libc alone.")
   ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
   targets: [
     .target(
       name: "CFabric", path: ".", sources: ["Sources/CFabric"], publicHeadersPath: "include",
@@ -36,7 +39,15 @@ let package = Package(
     // Tests, in regular mode only.
     .testTarget(name: "ContainersTests", dependencies: ["Containers"]),
     .testTarget(name: "PacketTests", dependencies: ["Packet", "Containers"]),
+    .target(
+      name: "SimulationSupport", dependencies: ["Transport", "Packet", "Containers"], path: "Tests/SimulationSupport"),
+    .executableTarget(
+      name: "simulator",
+      dependencies: ["SimulationSupport", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Tests/Simulator"),
+    .testTarget(name: "TransportTests", dependencies: ["SimulationSupport", "Transport", "Packet"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
+    .testTarget(name: "ProviderTests", dependencies: ["Provider", "Datagram", "CPlatform", "CFabric"]),
   ],
   swiftLanguageModes: [.v6]
 )

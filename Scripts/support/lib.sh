@@ -17,12 +17,12 @@ die() {
 
 # install_packages PACKAGE...: Debian packages, as root or through sudo.
 install_packages() {
-  say "Installing $*"
   local sudo=()
   if ((EUID != 0)); then
     sudo -n true 2>/dev/null || die "missing packages, and no right to install them; run: sudo apt-get install $*"
     sudo=(sudo -n)
   fi
+  say "Installing $*"
   local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
   local log
   log=$(mktemp)

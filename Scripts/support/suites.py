@@ -24,39 +24,39 @@ LOGS = ROOT / "build/test"
 
 
 def count_last_line(output):
-    """`N passed, N failed` as the last line; None where a runner did not get that far."""
-    lines = output.rstrip().splitlines()
-    found = re.fullmatch(r"(\d+) passed, (\d+) failed", lines[-1]) if lines else None
-    return (int(found[1]), int(found[2])) if found else None
+  """`N passed, N failed` as the last line; None where a runner did not get that far."""
+  lines = output.rstrip().splitlines()
+  found = re.fullmatch(r"(\d+) passed, (\d+) failed", lines[-1]) if lines else None
+  return (int(found[1]), int(found[2])) if found else None
 
 
 def count_swift_testing(output):
-    """Tests of Swift Testing: its summary has the total, and each failed or skipped one has its own line."""
-    total = re.search(r"^. Test run with (\d+) tests? .*(?:passed|failed) after", output, re.MULTILINE)
-    if not total:
-        return None
-    failed = len(re.findall(r"^. Test (?!run with |case ).*failed after", output, re.MULTILINE))
-    skipped = len(re.findall(r"^. Test .* skipped", output, re.MULTILINE))
-    return int(total[1]) - failed - skipped, failed
+  """Tests of Swift Testing: its summary has the total, and each failed or skipped one has its own line."""
+  total = re.search(r"^. Test run with (\d+) tests? .*(?:passed|failed) after", output, re.MULTILINE)
+  if not total:
+    return None
+  failed = len(re.findall(r"^. Test (?!run with |case ).*failed after", output, re.MULTILINE))
+  skipped = len(re.findall(r"^. Test .* skipped", output, re.MULTILINE))
+  return int(total[1]) - failed - skipped, failed
 
 
 def count_files(output):
-    """One file is one test: `files: N` has the total, and complaints begin with `FILE:line:`."""
-    total = re.search(r"^files: (\d+)$", output, re.MULTILINE)
-    failed = set(re.findall(r"^(\S+?):\d+:", output, re.MULTILINE))
-    return (int(total[1]) - len(failed), len(failed)) if total else None
+  """One file is one test: `files: N` has the total, and complaints begin with `FILE:line:`."""
+  total = re.search(r"^files: (\d+)$", output, re.MULTILINE)
+  failed = set(re.findall(r"^(\S+?):\d+:", output, re.MULTILINE))
+  return (int(total[1]) - len(failed), len(failed)) if total else None
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A command, how long it may take, what it needs in the repository, and how its counts are read."""
+  """A command, how long it may take, what it needs in the repository, and how its counts are read."""
 
-    name: str
-    title: str
-    command: str
-    minutes: float
-    needs: str = ""
-    count: Callable = count_last_line
+  name: str
+  title: str
+  command: str
+  minutes: float
+  needs: str = ""
+  count: Callable = count_last_line
 
 
 SWIFT_SOURCES = "find Package.swift Sources Tests -name '*.swift'"
@@ -74,14 +74,14 @@ SUITES = (
           f"swift test -Xlinker --version-script={VERSION_SCRIPT}", 15, needs="Tests/*Tests/*.swift",
           count=count_swift_testing),
     Suite("abi", "layouts, values, symbols and versions against the facts",
-          f"Tests/ABITests/run.py {LIBRARY}", 5, needs="Tests/ABITests/run.py"),
+          "Tests/ABITests/run.py", 5, needs="Tests/ABITests/run.py"),
     Suite("install", "installed, moved and drop-in trees used by C and C++ programs",
           "Tests/Install/run", 5, needs="Tests/Install/run"),
     Suite("conformance", "one set of C programs on every library",
           "Scripts/conformance --library all", 10, needs="Scripts/conformance"),
     Suite("simulation", "seeded networks",
-          f"swift run -c release -Xlinker --version-script={VERSION_SCRIPT} simulator --seeds 10000", 10,
-          needs="Sources/simulator"),
+          "swift run -c release simulator --seeds 10000", 10,
+          needs="Tests/Simulator"),
     Suite("fuzz", "the packet parser on its corpus", "Tests/Fuzz/run", 5, needs="Tests/Fuzz/run"),
     Suite("demo", "Debian's fi_info and fi_pingpong", "Scripts/demo", 3, needs="Scripts/demo"),
     Suite("two-hosts", "fi_pingpong across network namespaces", "Tests/TwoHosts/run", 10, needs="Tests/TwoHosts/run"),
@@ -90,93 +90,93 @@ SUITES = (
 
 @dataclass
 class Result:
-    """What one suite came to."""
+  """What one suite came to."""
 
-    suite: Suite
-    passed: int = 0
-    failed: int = 0
-    skipped: str = ""
-    seconds: float = 0
+  suite: Suite
+  passed: int = 0
+  failed: int = 0
+  skipped: str = ""
+  seconds: float = 0
 
 
 def run_command(suite):
-    """(status, output) of a suite's command; its output is shown as it comes and kept in build/test."""
-    LOGS.mkdir(parents=True, exist_ok=True)
-    lines = []
-    with open(LOGS / f"{suite.name}.log", "w", encoding="utf-8") as log:
-        # A session of its own, so that at the time limit the command can be ended with everything it started.
-        process = subprocess.Popen(["bash", "-c", suite.command], cwd=ROOT, stdin=subprocess.DEVNULL, text=True,
-                                   errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+  """(status, output) of a suite's command; its output is shown as it comes and kept in build/test."""
+  LOGS.mkdir(parents=True, exist_ok=True)
+  lines = []
+  with open(LOGS / f"{suite.name}.log", "w", encoding="utf-8") as log:
+    # A session of its own, so that at the time limit the command can be ended with everything it started.
+    process = subprocess.Popen(["bash", "-c", suite.command], cwd=ROOT, stdin=subprocess.DEVNULL, text=True,
+                               errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               start_new_session=True)
 
-        def stop(*_):
-            os.killpg(process.pid, signal.SIGTERM)
+    def stop(*_):
+      os.killpg(process.pid, signal.SIGTERM)
 
-        signal.signal(signal.SIGALRM, stop)
-        signal.alarm(int(suite.minutes * 60))
-        try:
-            for line in process.stdout:
-                lines.append(line)
-                log.write(line)
-                print("  " + line, end="", flush=True)
-            status = process.wait()
-        except BaseException:
-            stop()
-            raise
-        finally:
-            signal.alarm(0)
-    return status, "".join(lines)
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(int(suite.minutes * 60))
+    try:
+      for line in process.stdout:
+        lines.append(line)
+        log.write(line)
+        print("  " + line, end="", flush=True)
+      status = process.wait()
+    except BaseException:
+      stop()
+      raise
+    finally:
+      signal.alarm(0)
+  return status, "".join(lines)
 
 
 def run_suite(suite):
-    print(f"\n==> {suite.name}: {suite.title}", flush=True)
-    if suite.needs and not any(ROOT.glob(suite.needs)):
-        result = Result(suite, skipped=f"skipped: there is no {suite.needs}")
-        print(f"  {result.skipped}")
-        return result
-    started = time.monotonic()
-    status, output = run_command(suite)
-    result = Result(suite, seconds=time.monotonic() - started)
-    if status == SKIPPED:
-        result.skipped = next((line for line in output.splitlines() if line.startswith("skipped: ")), "skipped")
-    if counts := suite.count(output):
-        result.passed, result.failed = counts
-    if status not in (0, SKIPPED) and not result.failed:
-        result.failed = 1  # it failed outside of its tests
-    if status == 0 and not result.passed:
-        result.failed += 1  # a suite without tests proves nothing
-    print(f"<== {suite.name}: {describe(result)}", flush=True)
+  print(f"\n==> {suite.name}: {suite.title}", flush=True)
+  if suite.needs and not any(ROOT.glob(suite.needs)):
+    result = Result(suite, skipped=f"skipped: there is no {suite.needs}")
+    print(f"  {result.skipped}")
     return result
+  started = time.monotonic()
+  status, output = run_command(suite)
+  result = Result(suite, seconds=time.monotonic() - started)
+  if status == SKIPPED:
+    result.skipped = next((line for line in output.splitlines() if line.startswith("skipped: ")), "skipped")
+  if counts := suite.count(output):
+    result.passed, result.failed = counts
+  if status not in (0, SKIPPED) and not result.failed:
+    result.failed = 1  # it failed outside of its tests
+  if status == 0 and not result.passed:
+    result.failed += 1  # a suite without tests proves nothing
+  print(f"<== {suite.name}: {describe(result)}", flush=True)
+  return result
 
 
 def describe(result):
-    if result.skipped:
-        return result.skipped
-    return f"{result.passed} passed, {result.failed} failed in {result.seconds:.0f} s"
+  if result.skipped:
+    return result.skipped
+  return f"{result.passed} passed, {result.failed} failed in {result.seconds:.0f} s"
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="Scripts/test", description="Runs the test suites.")
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="run only these (the library is built first)")
-    parser.add_argument("--list", action="store_true", help="list the suites")
-    arguments = parser.parse_args()
-    if arguments.list:
-        print("\n".join(f"{suite.name:12} {suite.title}" for suite in SUITES))
-        return 0
-    names = [suite.name for suite in SUITES]
-    if unknown := set(arguments.suites) - set(names):
-        parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+  parser = argparse.ArgumentParser(prog="Scripts/test", description="Runs the test suites.")
+  parser.add_argument("suites", nargs="*", metavar="SUITE", help="run only these (the library is built first)")
+  parser.add_argument("--list", action="store_true", help="list the suites")
+  arguments = parser.parse_args()
+  if arguments.list:
+    print("\n".join(f"{suite.name:12} {suite.title}" for suite in SUITES))
+    return 0
+  names = [suite.name for suite in SUITES]
+  if unknown := set(arguments.suites) - set(names):
+    parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+  signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
-    wanted = {"build", *arguments.suites} if arguments.suites else set(names)
-    results = [run_suite(suite) for suite in SUITES if suite.name in wanted]
-    print("\n==> Summary (logs in build/test)")
-    for result in results:
-        print(f"  {result.suite.name:12} {describe(result)}")
-    passed, failed = (sum(getattr(result, field) for result in results) for field in ("passed", "failed"))
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+  wanted = {"build", *arguments.suites} if arguments.suites else set(names)
+  results = [run_suite(suite) for suite in SUITES if suite.name in wanted]
+  print("\n==> Summary (logs in build/test)")
+  for result in results:
+    print(f"  {result.suite.name:12} {describe(result)}")
+  passed, failed = (sum(getattr(result, field) for result in results) for field in ("passed", "failed"))
+  print(f"{passed} passed, {failed} failed")
+  return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+  sys.exit(main())

@@ -1,5 +1,5 @@
-// The layout of every public structure on 64-bit systems, which is libfabric's ABI: programs in binary form rely on each
-// number here. This file: operations, extensions and the interface of providers.
+// The layout of every public structure on 64-bit systems, which is libfabric's ABI: programs in binary form rely on
+// each number here. This file: operations, extensions and the interface of providers.
 
 #include <stddef.h>
 

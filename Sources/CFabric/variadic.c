@@ -17,8 +17,8 @@ __attribute__((visibility("default"))) void fi_log(const struct fi_provider *pro
 __attribute__((visibility("default"))) int fi_param_define(const struct fi_provider *provider, const char *param_name,
                                                            enum fi_param_type type, const char *help_string_fmt,
                                                            ...) {
-  // Which arguments may be NULL is for the Swift side to judge, so that the rule is in one place.
-  if (!help_string_fmt)
+  // What is wrong with the arguments is for the Swift side to say, so that the rule is in one place.
+  if (!help_string_fmt || !*help_string_fmt)
     return lfp_param_define(provider, param_name, type, NULL);
   char help[LFP_TEXT_SIZE] = "";
   va_list args;

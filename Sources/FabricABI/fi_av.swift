@@ -95,7 +95,9 @@ private func av_straddr(
   _ av: UnsafeMutablePointer<fid_av>?, _ addr: UnsafeRawPointer?, _ buf: UnsafeMutablePointer<CChar>?,
   _ len: UnsafeMutablePointer<Int>?
 ) -> UnsafePointer<CChar>? {
-  guard let addr, let len, let address = SocketAddress(sockaddr: addr, length: SocketAddress.sockaddrCapacity) else { return nil }
+  guard let addr, let len, let address = SocketAddress(sockaddr: addr, length: SocketAddress.sockaddrCapacity) else {
+    return nil
+  }
   return withUnsafeTemporaryAllocation(of: CChar.self, capacity: straddrCapacity) { memory in
     var text = TextWriter(buffer: memory.baseAddress!, capacity: straddrCapacity)
     if address.family == .ipv4 { text.append("fi_sockaddr_in://") } else { text.append("fi_sockaddr_in6://") }

@@ -8,7 +8,9 @@ private func mr_reg(
   _ requested_key: UInt64, _ flags: UInt64, _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  register(fid, (Slice(base: UnsafeMutableRawPointer(mutating: buf), count: len), nowhere), acs, requested_key, flags, mr, context)
+  register(
+    fid, (Slice(base: UnsafeMutableRawPointer(mutating: buf), count: len), nowhere), acs, requested_key, flags, mr,
+    context)
 }
 
 /// fi_mr(3), fi_mr_regv

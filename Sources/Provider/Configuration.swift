@@ -15,7 +15,7 @@ package struct Configuration {
   package let rxSize: Int
   /// Whether FI_MR_PROV_KEY is granted to programs that hint it.
   package let grantsProviderKeys: Bool
-  /// Milliseconds without a sign of life until a peer is given up.
+  /// Milliseconds that this side may be silent until its peers give it up; 0 when progress decides.
   package let peerTimeout: Int
   /// Bytes of socket buffer to ask for in each direction.
   package let socketBuffer: Int
@@ -41,7 +41,7 @@ package struct Configuration {
     txSize = Self.number(.txSize, 1...Capabilities.maximumQueueSize, lookup)
     rxSize = Self.number(.rxSize, 1...Capabilities.maximumQueueSize, lookup)
     grantsProviderKeys = Self.truth(.providerKeys, lookup)
-    peerTimeout = Self.number(.peerTimeout, 100...86_400_000, lookup)
+    peerTimeout = Self.number(.peerTimeout, 0...86_400_000, lookup)
     socketBuffer = Self.number(.socketBuffer, 0...Int(Int32.max) / 2, lookup)
     mtu = Self.number(.mtu, 0...65_535, lookup)
     usesGSO = Self.truth(.gso, lookup)

@@ -41,7 +41,9 @@ enum EndpointSocket {
     configuration.maximumSegments = socket.maximumSegments
     if socket.receiveBufferSize > 0 { configuration.receiveBuffer = socket.receiveBufferSize }
     let headers = socket.localAddress.family == .ipv6 ? 48 : 28
-    let mtu = settings.mtu > 0 ? settings.mtu : interfaceMTU(socket.localAddress)
+    // The path decides, not the interface: to an address of this host it leads over loopback. What the first hop does
+    // not carry is refused at once, unless the kernel may fragment.
+    let mtu = settings.mtu > 0 ? settings.mtu : settings.isPortable ? interfaceMTU(socket.localAddress) : 0
     if mtu > 0 {
       let payload = max(mtu - headers, smallestDatagram)
       configuration.interfaceDatagram = min(payload, configuration.maximumDatagram)

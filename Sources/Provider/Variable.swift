@@ -50,7 +50,9 @@ package enum Variable: Int, CaseIterable {
     case .providerKeys:
       row("FI_POLYFILL_MR_PROV_KEY", .boolean, "0", "Choose random memory keys for programs that hint FI_MR_PROV_KEY")
     case .peerTimeout:
-      row("FI_POLYFILL_PEER_TIMEOUT", .integer, "30000", "Milliseconds without a sign of life until a peer is given up")
+      row(
+        "FI_POLYFILL_PEER_TIMEOUT", .integer, "0",
+        "Milliseconds this endpoint may be silent until peers give it up; 0: 30000, or 300000 with manual progress")
     case .socketBuffer:
       row("FI_POLYFILL_SOCKET_BUFFER", .size, "4194304", "Bytes of socket buffer to ask for in each direction")
     case .mtu:

@@ -60,6 +60,8 @@ package struct PathMTU: BitwiseCopyable {
   }
 
   package mutating func onProbeLost(_ size: Int) {
+    // An earlier probe, which the network has already judged.
+    guard size == probing else { return }
     probing = 0
     probesLost += 1
     if probesLost >= Self.maximumProbes {
@@ -83,7 +85,9 @@ package struct PathMTU: BitwiseCopyable {
   package mutating func onTooBig(_ size: Int) -> Bool {
     guard current > base || probing > 0 else { return false }
     if size >= base {
-      tooLarge = min(tooLarge, size + 1)
+      // The next probe tries just what the network named.
+      target = min(target, size)
+      tooLarge = target + 1
       probing = 0
       guard current > size else { return false }
       current = size

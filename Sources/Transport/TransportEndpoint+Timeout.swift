@@ -117,6 +117,8 @@ extension TransportEndpoint {
   /// operation posted on it makes a new handshake.
   mutating func fail(_ connection: UnsafeMutablePointer<Connection>, _ status: TransportStatus, now: Instant) {
     statistics.failures += 1
+    // What is left of a packet under way belongs to the session that ends.
+    if cursor.isActive && cursor.connection == connection { cursor.isActive = false }
     freePackets(connection)
     while connection.pointee.operations.first != .max { complete(connection.pointee.operations.first, status) }
     while connection.pointee.responses.first != .max { complete(connection.pointee.responses.first, status) }

@@ -67,7 +67,7 @@ public struct TransportEndpoint: ~Copyable {
     scatters = Slab(capacity: configuration.transmitQueueSize + responses + configuration.inboundTransfers)
     sentPackets = Slab(capacity: configuration.packetsInFlight)
     sentFrames = Slab(capacity: 4 * configuration.packetsInFlight + Self.controlReserve(configuration))
-    ranges = Slab(capacity: 4 * configuration.packetsInFlight)
+    ranges = Slab(capacity: 4 * configuration.packetsInFlight + 1024)
     staged = Slab(capacity: configuration.packetsInFlight)
     connections = .allocate(capacity: connectionCapacity)
     event = .allocate(capacity: 1)

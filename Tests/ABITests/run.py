@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tests of the binary interface: headers, symbols, tables, and the entry points for older programs.
 
-usage: run.py [--library FILE] [--only PREFIX ...]
+usage: run.py [LIBRARY] [--only PREFIX ...]
 
 Prints one line a test and ends with `N passed, N failed`; the exit status is 0 when none failed.
 Needs gcc, g++, binutils, and Debian's abigail-tools and libfabric-dev.
@@ -14,16 +14,16 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from checks import calls, debian, facts, headers
+from checks import calls, debian, facts, foreign, headers, library, symbols
 from checks.common import ROOT, Suite, load_facts, stop
 
 TOOLS = ["gcc", "g++", "ld", "nm", "readelf", "strip", "ldd", "abidiff"]
-SUBJECTS = [headers, facts, calls, debian]
+SUBJECTS = [headers, facts, calls, debian, symbols, library, foreign]
 
 
 def main():
   parser = argparse.ArgumentParser(description="Tests of the binary interface.")
-  parser.add_argument("--library", default=os.path.join(ROOT, "build", "lib", "libfabric-polyfill.so"))
+  parser.add_argument("library", nargs="?", default=os.path.join(ROOT, "build", "lib", "libfabric-polyfill.so"))
   parser.add_argument("--only", nargs="+", metavar="PREFIX", help="run tests whose names begin like this")
   arguments = parser.parse_args()
   for tool in TOOLS:

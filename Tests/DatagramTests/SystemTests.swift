@@ -90,43 +90,46 @@ import Testing
     }
   }
 
-  /// What threads share in the lock tests.
-  struct Shared: ~Copyable {
+  /// What threads share in the lock test.
+  final class Shared {
     let lock = Lock()
+    let yields: Bool
     var count = 0
-    var inside = 0
+    var inside = false
     var violations = 0
-    var yields = false
-  }
 
-  @Test(arguments: [false, true]) func lockExcludes(yields: Bool) throws {
-    let shared = UnsafeMutablePointer<Shared>.allocate(capacity: 1)
-    shared.initialize(to: Shared(yields: yields))
-    defer {
-      shared.deinitialize(count: 1)
-      shared.deallocate()
-    }
-    let body: @convention(c) (UnsafeMutableRawPointer?) -> Void = {
-      let shared = $0!.assumingMemoryBound(to: Shared.self)
-      for _ in 0..<(shared.pointee.yields ? 2000 : 50000) {
-        shared.pointee.lock.lock()
-        if shared.pointee.inside != 0 { shared.pointee.violations += 1 }
-        shared.pointee.inside = 1
-        shared.pointee.count += 1
+    init(yields: Bool) { self.yields = yields }
+
+    var rounds: Int { yields ? 2000 : 50000 }
+
+    func work() {
+      for _ in 0..<rounds {
+        lock.lock()
+        if inside { violations += 1 }
+        inside = true
+        count += 1
         // Giving the processor away inside makes the others run out of patience and sleep.
-        if shared.pointee.yields { Datagram.Thread.yield() }
-        shared.pointee.inside = 0
-        shared.pointee.lock.unlock()
+        if yields { Datagram.Thread.yield() }
+        inside = false
+        lock.unlock()
       }
     }
-    let a = try Datagram.Thread(body, context: shared)
-    let b = try Datagram.Thread(stackSize: 256 << 10, body, context: shared)
-    let c = try Datagram.Thread(body, context: shared)
+  }
+
+  @Test(.timeLimit(.minutes(1)), arguments: [false, true]) func lockExcludes(yields: Bool) throws {
+    let shared = Shared(yields: yields)
+    let context = Unmanaged.passUnretained(shared).toOpaque()
+    let body: @convention(c) (UnsafeMutableRawPointer?) -> Void = {
+      Unmanaged<Shared>.fromOpaque($0!).takeUnretainedValue().work()
+    }
+    let a = try Datagram.Thread(body, context: context)
+    let b = try Datagram.Thread(stackSize: 256 << 10, body, context: context)
+    let c = try Datagram.Thread(body, context: context)
     a.join()
     b.join()
     c.join()
-    #expect(shared.pointee.count == 3 * (yields ? 2000 : 50000))
-    #expect(shared.pointee.violations == 0)
+    #expect(shared.count == 3 * shared.rounds)
+    #expect(shared.violations == 0)
   }
 
   @Test func lockCanBeTried() {

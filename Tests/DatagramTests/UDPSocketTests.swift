@@ -95,12 +95,16 @@ import Testing
     #expect(b.collect(expected.count).map(\.bytes) == expected)
   }
 
-  @Test(arguments: Path.all) func leavesOutSegmentsAlreadySent(path: Path) throws {
+  /// Resuming anywhere: inside a slice, at its border, after slices that are over, with nothing left out.
+  @Test(arguments: Path.all, 0...5) func leavesOutSegmentsAlreadySent(path: Path, first: Int) throws {
     let a = try Endpoint(path)
     let b = try Endpoint(path)
     let bytes = pattern(5500)
-    #expect(a.send(bytes, to: b.address, segmentSize: 1000, cuts: [3500], firstSegment: 3).stop == .finished)
-    #expect(b.collect(3).map(\.bytes) == Array(split(bytes, every: 1000)[3...]))
+    let cuts = [24, 1000, 1500, 1500, 2999, 3500, 5000]
+    let outcome = a.send(bytes, to: b.address, segmentSize: 1000, cuts: cuts, firstSegment: first)
+    #expect(outcome == SendOutcome(sent: 1, segments: 0, stop: .finished))
+    #expect(b.collect(6 - first).map(\.bytes) == Array(split(bytes, every: 1000)[first...]))
+    #expect(a.statistics.datagramsSent == UInt64(6 - first))
   }
 
   @Test(arguments: Path.linux) func worksWithoutOffloads(path: Path) throws {

@@ -51,8 +51,9 @@ static void print_libraries(void)
 
 	while (maps && fgets(line, sizeof line, maps)) {
 		const char *path = strchr(line, '/');
+		const char *base = strrchr(line, '/');
 
-		if (path && strstr(path, "/libfabric") && strcmp(path, last)) {
+		if (path && !strncmp(base, "/libfabric", 10) && strcmp(path, last)) {
 			printf("library: %s", path);
 			strcpy(last, path);
 		}

@@ -18,7 +18,7 @@ enum GoldenPacket {
 }
 
 private let session: UInt64 = 0x0123_4567_89AB_CDEF
-private let cookie = Cookie(seconds: 0x66B6_B280, code: 0x0011_2233_4455_6677)
+private let cookie = Cookie(time: 0x66B6_B280, code: 0x0011_2233_4455_6677)
 private let parameters = TransportParameters(
   maximumDatagram: 65_507, receiveBuffer: 212_992, initialCredit: 1 << 20, initialOperations: 16_384,
   maximumSilence: 30_000, maximumAckDelay: 25, maximumReads: 256)
@@ -57,7 +57,7 @@ private let parameters = TransportParameters(
     let decoded = try #require(whole(GoldenPacket.challenge) { ChallengePacket(&$0) })
     #expect(decoded.connection == 7)
     #expect(decoded.session == session)
-    #expect(decoded.cookie.seconds == cookie.seconds)
+    #expect(decoded.cookie.time == cookie.time)
     #expect(decoded.cookie.code == cookie.code)
   }
 
@@ -71,7 +71,7 @@ private let parameters = TransportParameters(
     #expect(decoded.connection == 7)
     #expect(decoded.session == session)
     #expect(decoded.packetNumber == 1)
-    #expect(decoded.cookie.seconds == cookie.seconds)
+    #expect(decoded.cookie.time == cookie.time)
     #expect(decoded.cookie.code == cookie.code)
     expectEqual(decoded.parameters, parameters)
   }

@@ -17,12 +17,12 @@ package func describe(_ datagram: UnsafeRawBufferPointer) -> String {
     text = InitialPacket(&reader).map { "INITIAL from \($0.connection)/\(short($0.session))" }
   case .challenge:
     text = ChallengePacket(&reader).map {
-      "CHALLENGE to \($0.connection)/\(short($0.session)) cookie \($0.cookie.seconds)/\(short($0.cookie.code))"
+      "CHALLENGE to \($0.connection)/\(short($0.session)) cookie \($0.cookie.time)/\(short($0.cookie.code))"
     }
   case .confirm:
     text = ConfirmHeader(&reader).map {
       "CONFIRM #\($0.packetNumber) from \($0.connection)/\(short($0.session))\(describe($0.flags)) cookie "
-        + "\($0.cookie.seconds)/\(short($0.cookie.code))" + frames(&reader)
+        + "\($0.cookie.time)/\(short($0.cookie.code))" + frames(&reader)
     }
   case .reset: text = ResetPacket(&reader).map { "RESET of \($0.connection)/\(short($0.session))" }
   case .version: text = ResetPacket(&reader).map { "VERSION for \($0.connection)/\(short($0.session))" }

@@ -97,7 +97,7 @@ final class SeedLoop: Sendable {
         totals.printed = done
         print("\(done) of \(count) seeds, \(totals.failed) failed")
       }
-      fflush(stdout)
+      fflush(nil)
     }
   }
 

@@ -4,8 +4,9 @@ import Synchronization
 /// Which seeds run now, so that a trap or a hang can be told by its seed.
 enum SeedRegister {
   static let maximumJobs = 8
-  private static let running = UnsafeMutablePointer<UInt64>.allocate(capacity: maximumJobs)
-  private static let began = UnsafeMutablePointer<Int>.allocate(capacity: maximumJobs)
+  // Signal handlers read these: plain memory, each word written by one thread.
+  nonisolated(unsafe) private static let running = UnsafeMutablePointer<UInt64>.allocate(capacity: maximumJobs)
+  nonisolated(unsafe) private static let began = UnsafeMutablePointer<Int>.allocate(capacity: maximumJobs)
   /// Longest time that one seed may take, in seconds.
   private static let patience = 120
 

@@ -268,7 +268,6 @@ struct fi_ioc {
 #define FI_LOCAL_MR   (1ULL << 55)  ///< 1.4 and older: see FI_MR_LOCAL
 #define FI_CONTEXT2   (1ULL << 52)  ///< operation contexts are struct fi_context2
 
-#ifndef FABRIC_DIRECT_
 /// Room the provider needs while an operation is under way, with FI_CONTEXT.
 struct fi_context {
   void *internal[4];
@@ -278,7 +277,6 @@ struct fi_context {
 struct fi_context2 {
   void *internal[8];
 };
-#endif
 
 /// What a receive posted through a shared context is given as context.
 struct fi_recv_context {

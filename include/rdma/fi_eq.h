@@ -42,7 +42,7 @@ struct fi_wait_pollfd {
   struct pollfd *fd;
 };
 
-/// True (0) when the program may sleep on the wait objects of `fids`; -FI_EAGAIN when events are waiting.
+/// 0 when the program may sleep on the wait objects of `fids`; -FI_EAGAIN when events are waiting.
 FI_INLINE int fi_trywait(struct fid_fabric *fabric, struct fid **fids, int count) {
   return fabric->ops->trywait(fabric, fids, count);
 }

@@ -6,11 +6,11 @@ what our wrappers do; compiled with Debian's it shows that the expectations are 
 
 import os
 
-from checks.common import HERE, INCLUDE, SYSTEM_INCLUDE, Failure, compile_cleanly, load, require, require_equal, run as run_program
+from checks.common import (HERE, INCLUDE, SYSTEM_INCLUDE, Failure, compile_cleanly, load, require, require_equal,
+                           run as run_program)
 
 TABLES = 8
 SLOTS = 16
-ARGUMENTS = 16
 FOUR_BYTES = ("int", "uint32_t", "enum ")
 
 RECORDER = """
