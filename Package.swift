@@ -48,7 +48,9 @@ let package = Package(
       path: "Tests/Simulator"),
     .testTarget(name: "TransportTests", dependencies: ["SimulationSupport", "Transport", "Packet"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
-    .testTarget(name: "ProviderTests", dependencies: ["FabricABI", "Provider", "Datagram", "CPlatform", "CFabric"]),
+    // With FabricABI because the C of CFabric calls back into it.
+    .testTarget(
+      name: "ProviderTests", dependencies: ["FabricABI", "Provider", "Datagram", "CPlatform", "CFabric"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -246,14 +246,14 @@ extension Port {
 private func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
   if count == 1 {
     let fitting = min(length, slices.pointee.count)
-    if fitting > 0 { memcpy(slices.pointee.base.unsafelyUnwrapped, payload, fitting) }
+    if fitting > 0 { memcpy(slices.pointee.base!, payload, fitting) }
     return
   }
   var position = payload
   var missing = length
   for index in 0..<count where missing > 0 {
     let fitting = min(missing, slices[index].count)
-    if fitting > 0 { memcpy(slices[index].base.unsafelyUnwrapped, position, fitting) }
+    if fitting > 0 { memcpy(slices[index].base!, position, fitting) }
     position += fitting
     missing -= fitting
   }

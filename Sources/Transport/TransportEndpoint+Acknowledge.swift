@@ -163,6 +163,7 @@ extension TransportEndpoint {
   mutating func detectLosses(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
     let delay = connection.pointee.rtt.lossDelay
     connection.pointee.lossTime = never
+    var isShrinking = false
     var previous: UInt32 = .max
     var packet = connection.pointee.sent.first
     while packet != .max {
@@ -173,19 +174,22 @@ extension TransportEndpoint {
       let isBehind = entry.pointee.number &+ connection.pointee.reorderingThreshold <= connection.pointee.largestAcked
       if isBehind || lostAt <= now {
         connection.pointee.sent.remove(packet, after: previous, in: sentPackets)
-        packetLost(packet, connection, now: now)
+        isShrinking = packetLost(packet, connection, now: now) || isShrinking
       } else {
         connection.pointee.lossTime = min(connection.pointee.lossTime, lostAt)
         previous = packet
       }
       packet = next
     }
+    // Takes further packets out of flight: not while the list is walked.
+    if isShrinking { pathShrank(connection, now: now) }
   }
 
-  /// Gives a packet up that was taken out of flight: its frames are due again.
+  /// Gives a packet up that was taken out of flight: its frames are due again. Returns whether the path turned out to
+  /// carry less than believed.
   private mutating func packetLost(
     _ packet: UInt32, _ connection: UnsafeMutablePointer<Connection>, now: Instant
-  ) {
+  ) -> Bool {
     let entry = sentPackets[packet]
     let size = Int(entry.pointee.size)
     if entry.pointee.isProbe {
@@ -200,7 +204,7 @@ extension TransportEndpoint {
     let isShrinking = !entry.pointee.isProbe && connection.pointee.mtu.onLost(size)
     sentPackets.free(packet)
     markReady(connection)
-    if isShrinking { pathShrank(connection, now: now) }
+    return isShrinking
   }
 
   /// The path carries smaller datagrams than before: what is under way in larger ones is lost.

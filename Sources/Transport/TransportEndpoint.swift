@@ -215,9 +215,16 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Nothing is in flight, queued, held or timed: the endpoint will do nothing until it is called.
   package var isQuiet: Bool {
-    isDrained && acknowledgementsOwed == 0 && firstReady == .max && operations.count == 0 && inbound.count == 0
-      && sentFrames.count == 0 && sentPackets.count == 0 && ranges.count == 0 && staged.count == 0
-      && scatters.count == 0
+    let usage = usage
+    return isDrained && acknowledgementsOwed == 0 && firstReady == .max && usage.operations == 0 && usage.inbound == 0
+      && usage.frames == 0 && usage.packets == 0 && usage.ranges == 0 && usage.staged == 0 && usage.scatters == 0
+  }
+
+  /// What is in use of each slab: all zero when nothing is under way.
+  package var usage: TransportUsage {
+    TransportUsage(
+      operations: operations.count, inbound: inbound.count, scatters: scatters.count, frames: sentFrames.count,
+      packets: sentPackets.count, ranges: ranges.count, staged: staged.count)
   }
 }
 
