@@ -188,7 +188,7 @@ extension TransportEndpoint {
 
   /// READ_RESPONSE: part of what this side reads.
   mutating func receiveReadResponse(_ connection: UnsafeMutablePointer<Connection>, _ frame: ReadResponseFrame) {
-    guard let entry = liveOperation(frame.token, frame.operation, connection.pointee.index),
+    guard let entry = liveOperation(token: frame.token, frame.operation, connection.pointee.index),
       entry.pointee.kind == .read, entry.pointee.isStarted
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
@@ -201,7 +201,7 @@ extension TransportEndpoint {
       entry.pointee.limit, entry.pointee.received.completePrefix, entry.pointee.length, connection)
     guard limit > entry.pointee.limit else { return }
     entry.pointee.limit = limit
-    queuePull(.pullRead, frame.token, frame.operation, connection)
+    queuePull(read: frame.token, connection)
   }
 
   /// Takes bytes of a transfer in. Returns false, with nothing done, when there is no room to note them.

@@ -25,6 +25,7 @@ public struct TransportEndpoint: ~Copyable {
   var buffers = BufferPool()
   /// Posted operations in flight, of `transmitQueueSize`.
   var postedCount = 0
+  private var lastGeneration: UInt32 = 0
 
   // Connections.
   private var connections: UnsafeMutablePointer<UnsafeMutablePointer<Connection>>
@@ -33,6 +34,7 @@ public struct TransportEndpoint: ~Copyable {
   private var byAddress = HashIndex()
   var firstReady: ConnectionIndex = .max
   var lastReady: ConnectionIndex = .max
+  var firstStarved: ConnectionIndex = .max
   var firstActive: ConnectionIndex = .max
   /// Connections that owe an acknowledgement.
   var acknowledgementsOwed = 0
@@ -170,6 +172,30 @@ public struct TransportEndpoint: ~Copyable {
     return connection
   }
 
+  /// The connection has something to send, but the slabs of what is in flight are exhausted: it is ready again when
+  /// other connections have given slots back.
+  mutating func markStarved(_ connection: UnsafeMutablePointer<Connection>) {
+    guard !connection.pointee.isStarved else { return }
+    connection.pointee.isStarved = true
+    connection.pointee.nextStarved = firstStarved
+    firstStarved = connection.pointee.index
+  }
+
+  mutating func releaseStarved() {
+    while firstStarved != .max {
+      let connection = self[firstStarved]
+      firstStarved = connection.pointee.nextStarved
+      connection.pointee.isStarved = false
+      markReady(connection)
+    }
+  }
+
+  /// Whether the slabs have what another packet with payload takes.
+  @inline(__always)
+  var hasRoomInFlight: Bool {
+    sentPackets.available > 0 && sentFrames.available > UInt32(Self.controlReserve(configuration))
+  }
+
   /// The connection has timers from now on.
   @inline(__always)
   mutating func markActive(_ connection: UnsafeMutablePointer<Connection>) {
@@ -189,6 +215,13 @@ public struct TransportEndpoint: ~Copyable {
     connection.pointee.isActive = false
   }
 
+  /// Marks a use of an outbound slot.
+  @inline(__always)
+  mutating func nextGeneration() -> UInt32 {
+    lastGeneration &+= 1
+    return lastGeneration
+  }
+
   /// A number nobody can guess without the seed.
   mutating func random() -> UInt64 {
     randomState = mix(randomState)
@@ -199,7 +232,9 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Whether `pollTransmit` may have something.
   @inline(__always)
-  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty }
+  package var wantsTransmit: Bool {
+    firstReady != .max || !answers.isEmpty || (firstStarved != .max && hasRoomInFlight)
+  }
 
   /// Nothing of this side's is unacknowledged or unsent.
   package var isDrained: Bool {
