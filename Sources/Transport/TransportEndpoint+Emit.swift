@@ -136,6 +136,10 @@ extension TransportEndpoint {
           return true
         }
       } else {
+        guard !builder.isEliciting || builder.room >= encodedSize(frame) else {
+          connection.pointee.retransmit.prepend(index, in: sentFrames)
+          return true
+        }
         let sent = encodePayload(frame.slot, frame.offset, Int(frame.length), &builder, &batch)
         guard let sent, sent == Int(frame.length) || splitFrame(index, at: sent, &builder) else {
           connection.pointee.retransmit.prepend(index, in: sentFrames)
@@ -150,6 +154,21 @@ extension TransportEndpoint {
       builder.isEliciting = true
     }
     return false
+  }
+
+  /// What a payload frame takes in a packet. One that is sent again is only torn apart when it is the first of its packet:
+  /// otherwise its pieces would become ever smaller, and use up the slab.
+  private func encodedSize(_ frame: SentFrame) -> Int {
+    let entry = operations[frame.slot]
+    let overhead: Int
+    if entry.pointee.isPulled {
+      overhead = entry.pointee.kind == .readResponse ? ReadResponseFrame.overhead : DataChunkFrame.overhead
+    } else {
+      let isWhole = UInt64(frame.length) == entry.pointee.length
+      let type: FrameType = entry.pointee.kind == .write ? .writeData : isWhole ? .message : .messageFragment
+      overhead = OrderedFrame.overhead(type, flags(entry))
+    }
+    return overhead + Int(frame.length)
   }
 
   /// The packet took the first `count` bytes of a frame: they become a frame of their own, the rest stays due.
