@@ -13,14 +13,18 @@ extension TransportEndpoint {
   ) -> Bool {
     fillFlags(connection, &builder)
     if fillControl(connection, &builder) { return true }
-    if fillRetransmissions(connection, &builder, &batch) { return true }
-    var isFull = false
-    // Starts and bulk take turns, so that neither starves the other.
+    // Bulk takes turns with what starts, so that neither starves the other, and also with what is sent again: a receiver
+    // without room for that may be waiting for the bulk.
     connection.pointee.prefersBulk.toggle()
+    let isFull: Bool
     if connection.pointee.prefersBulk {
-      isFull = fillBulk(connection, &builder, &batch) || fillStarts(connection, &builder, &batch)
+      isFull =
+        fillBulk(connection, &builder, &batch) || fillRetransmissions(connection, &builder, &batch)
+        || fillStarts(connection, &builder, &batch)
     } else {
-      isFull = fillStarts(connection, &builder, &batch) || fillBulk(connection, &builder, &batch)
+      isFull =
+        fillRetransmissions(connection, &builder, &batch) || fillStarts(connection, &builder, &batch)
+        || fillBulk(connection, &builder, &batch)
     }
     if !isFull { fillClose(connection, &builder) }
     if !builder.isEliciting && connection.pointee.probesDue > 0 && builder.room >= ShortFrame.size {
