@@ -68,7 +68,7 @@ public struct TransportEndpoint: ~Copyable {
     sentPackets = Slab(capacity: configuration.packetsInFlight)
     sentFrames = Slab(capacity: 4 * configuration.packetsInFlight + Self.controlReserve(configuration))
     ranges = Slab(capacity: 4 * configuration.packetsInFlight + 1024)
-    staged = Slab(capacity: configuration.packetsInFlight)
+    staged = Slab(capacity: 4 * configuration.packetsInFlight)
     connections = .allocate(capacity: connectionCapacity)
     event = .allocate(capacity: 1)
     event.initialize(to: Event(.connectionFailed))
