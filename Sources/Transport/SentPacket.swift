@@ -25,6 +25,8 @@ struct SentFrame: BitwiseCopyable {
   var next: UInt32 = .max
   var kind: SentFrameKind
   var status: UInt8 = 0
+  /// The slot is that of an answer to a peer's read, whose sequence numbers are the peer's.
+  var isResponse = false
   var slot: UInt32 = 0
   /// Guards against a slot that was reused since.
   var sequence: UInt32 = 0

@@ -138,7 +138,7 @@ extension TransportEndpoint {
   private mutating func frameAcknowledged(_ frame: SentFrame, _ connection: UnsafeMutablePointer<Connection>) {
     switch frame.kind {
     case .payload, .announcement:
-      guard let entry = liveOperation(frame.slot, frame.sequence, connection.pointee.index) else { return }
+      guard let entry = liveOperation(frame, connection) else { return }
       entry.pointee.frames -= 1
       completeIfAcknowledged(frame.slot)
     case .done, .pull, .pullRead, .accept, .credit, .close: break
@@ -242,8 +242,7 @@ extension TransportEndpoint {
     statistics.retransmittedFrames += 1
     switch sentFrames[frame].pointee.kind {
     case .payload, .announcement:
-      let slot = sentFrames[frame].pointee.slot
-      if liveOperation(slot, sentFrames[frame].pointee.sequence, connection.pointee.index) != nil {
+      if liveOperation(sentFrames[frame].pointee, connection) != nil {
         return connection.pointee.retransmit.append(frame, in: sentFrames)
       }
     case .done, .pull, .pullRead: return connection.pointee.control.append(frame, in: sentFrames)

@@ -113,7 +113,7 @@ extension TransportEndpoint {
         limit: entry.pointee.granted
       ).encode(&builder.writer)
     case .pullRead:
-      guard let entry = liveOperation(frame.slot, frame.sequence, connection.pointee.index) else { return false }
+      guard let entry = liveOperation(frame, connection) else { return false }
       PullRequestFrame(
         isRead: true, operation: frame.sequence, token: entry.pointee.remoteSlot, transfer: frame.slot,
         limit: entry.pointee.limit
@@ -130,7 +130,7 @@ extension TransportEndpoint {
     while !connection.pointee.retransmit.isEmpty {
       let index = connection.pointee.retransmit.popFirst(in: sentFrames)
       let frame = sentFrames[index].pointee
-      guard liveOperation(frame.slot, frame.sequence, connection.pointee.index) != nil else {
+      guard liveOperation(frame, connection) != nil else {
         sentFrames.free(index)
         continue
       }
@@ -226,6 +226,7 @@ extension TransportEndpoint {
   ) {
     var frame = SentFrame(.payload)
     frame.slot = slot
+    frame.isResponse = operations[slot].pointee.kind == .readResponse
     frame.sequence = operations[slot].pointee.sequence
     frame.offset = offset
     frame.length = UInt32(length)
