@@ -197,7 +197,10 @@ extension TransportEndpoint {
       let slot = connection.pointee.nextStart
       let entry = operations[slot]
       if !entry.pointee.isStarted && !mayStart(slot, connection) { return false }
-      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else { return false }
+      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else {
+        noteShortage(connection)
+        return false
+      }
       if entry.pointee.kind == .read || entry.pointee.isPulled {
         guard encodeAnnouncement(slot, &builder) else { return true }
         started(slot, connection)
@@ -271,7 +274,10 @@ extension TransportEndpoint {
     while connection.pointee.firstBulk != .max {
       let slot = connection.pointee.firstBulk
       let entry = operations[slot]
-      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else { return false }
+      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else {
+        noteShortage(connection)
+        return false
+      }
       let length = Int(clamping: entry.pointee.limit - entry.pointee.sent)
       guard let sent = encodePayload(slot, entry.pointee.sent, length, &builder, &batch) else { return true }
       appendPayloadFrame(slot, entry.pointee.sent, sent, &builder)

@@ -44,6 +44,8 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Staged frames wait for an inbound slot.
   var isStarved = false
+  /// A connection has something to send and found no slot for its packet or frames.
+  var isShortOfSlots = false
 
   // The datagram being processed.
   var cursor = ReceiveCursor()
@@ -195,11 +197,33 @@ public struct TransportEndpoint: ~Copyable {
     return mix(randomState ^ configuration.seed)
   }
 
+  /// Whether packets with new payload may be made.
+  var hasSlots: Bool {
+    sentPackets.available > 0 && sentFrames.available > UInt32(Self.controlReserve(configuration))
+  }
+
+  /// The connection waits for a slot that others have in use.
+  mutating func noteShortage(_ connection: UnsafeMutablePointer<Connection>) {
+    isShortOfSlots = true
+    markActive(connection)
+  }
+
+  /// There are slots again: whoever waited for one may go on.
+  mutating func endShortage() {
+    isShortOfSlots = false
+    var index = firstActive
+    while index != .max {
+      let connection = self[index]
+      if connection.pointee.state != .idle { markReady(connection) }
+      index = connection.pointee.nextActive
+    }
+  }
+
   // MARK: State
 
   /// Whether `pollTransmit` may have something.
   @inline(__always)
-  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty }
+  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty || (isShortOfSlots && hasSlots) }
 
   /// Nothing of this side's is unacknowledged or unsent.
   package var isDrained: Bool {
