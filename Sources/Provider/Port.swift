@@ -31,9 +31,9 @@ package final class Port {
   let binding: Binding
   package let options: EndpointOptions
   /// Flags of operations whose call takes none, and what is added to the flags of the others.
-  package let transmitFlags: UInt64
+  package private(set) var transmitFlags: UInt64
   package let messageTransmitFlags: UInt64
-  package let receiveFlags: UInt64
+  package private(set) var receiveFlags: UInt64
   package let messageReceiveFlags: UInt64
   let directsMessages: Bool
   let directsTagged: Bool
@@ -92,6 +92,12 @@ package final class Port {
   }
 
   deinit { outgoing.deallocate() }
+
+  /// Changes the flags of operations whose call takes none (FI_SETOPSFLAG).
+  package func setFlags(transmit: UInt64, receive: UInt64) {
+    transmitFlags = transmit | messageTransmitFlags
+    receiveFlags = receive | messageReceiveFlags
+  }
 
   package var descriptor: Int32 { socket.descriptor }
   package var localAddress: SocketAddress { socket.localAddress }

@@ -88,7 +88,7 @@ extension TransportEndpoint {
   /// The fragment that started an eager transfer. It lies at the prefix or takes one node, which the slab was seen to
   /// have.
   private mutating func place(started slot: UInt32, _ frame: OrderedFrame) {
-    if !place(slot, frame.offset, frame.payload, frame.payloadLength) { abandonForRoom() }
+    if !place(slot, frame.offset, frame.payload, frame.payloadLength) { dropForRoom() }
   }
 
   // MARK: Held messages
