@@ -207,6 +207,7 @@ extension TransportEndpoint {
     let wasPulling = entry.pointee.isPulled && entry.pointee.granted > 0 && !entry.pointee.isDetached
     connection.pointee.inbound.remove(slot, in: inbound)
     if !entry.pointee.isDetached {
+      if entry.pointee.isIncomplete { noteComplete(slot) }
       consume(connection, eager: entry.pointee.isPulled ? 0 : entry.pointee.length)
       if entry.pointee.wantsDone { queueDone(connection, entry.pointee.sequence, OperationStatus(status)) }
       if wasPulling { connection.pointee.activePulls -= 1 }

@@ -146,6 +146,11 @@ extension TransportEndpoint {
         data: frame.data))
     connection.pointee.inbound.append(slot, in: inbound)
     if isWrite { connection.pointee.activeWrites += 1 }
+    if !isPulled {
+      inbound[slot].pointee.isIncomplete = true
+      connection.pointee.incompleteEager += 1
+      markActive(connection)
+    }
     cursor.transfer = slot
     cursor.answer = .transfer
   }
@@ -213,10 +218,17 @@ extension TransportEndpoint {
     } else {
       scatter(payload, length, to: entry.pointee.memory, at: offset)
     }
+    if entry.pointee.isIncomplete && entry.pointee.received.isComplete(entry.pointee.length) { noteComplete(slot) }
     if entry.pointee.state == .accepted && entry.pointee.received.isComplete(entry.pointee.wanted) {
       finish(slot, .ok)
     }
     return true
+  }
+
+  /// Nothing more is awaited for an eager transfer.
+  mutating func noteComplete(_ slot: UInt32) {
+    inbound[slot].pointee.isIncomplete = false
+    self[inbound[slot].pointee.connection].pointee.incompleteEager -= 1
   }
 
   /// Copies to `offset` of local memory; what lies beyond its end is dropped.
