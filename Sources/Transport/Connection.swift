@@ -34,9 +34,6 @@ struct Connection: BitwiseCopyable {
   // The endpoint's queues.
   var nextReady: ConnectionIndex = .max
   var isReady = false
-  /// Waits for a slot of the endpoint's slabs to send with.
-  var nextStarved: ConnectionIndex = .max
-  var isStarved = false
   var nextActive: ConnectionIndex = .max
   var previousActive: ConnectionIndex = .max
   var isActive = false
@@ -98,6 +95,8 @@ struct Connection: BitwiseCopyable {
   var stagedBytes = 0
   var activeWrites: UInt32 = 0
   var activePulls: UInt32 = 0
+  /// Eager operations of which fragments are missing.
+  var incompleteEager: UInt32 = 0
   /// Eager bytes of the operations that have started.
   var creditReceived: UInt64 = 0
   var creditConsumed: UInt64 = 0
@@ -126,8 +125,6 @@ struct Connection: BitwiseCopyable {
     fresh.cookieNotBefore = cookieNotBefore
     fresh.nextReady = nextReady
     fresh.isReady = isReady
-    fresh.nextStarved = nextStarved
-    fresh.isStarved = isStarved
     fresh.nextActive = nextActive
     fresh.previousActive = previousActive
     fresh.isActive = isActive
@@ -141,9 +138,10 @@ struct Connection: BitwiseCopyable {
     milliseconds(UInt64(max(peer.maximumSilence, 1_000)))
   }
 
-  /// Something waits for the peer, if only frames for those before them.
+  /// Something of this side's waits for the peer, be it only that the rest of a message comes.
   var hasWorkUnderWay: Bool {
-    !operations.isEmpty || !responses.isEmpty || activePulls > 0 || activeWrites > 0 || !staged.isEmpty
+    !operations.isEmpty || !responses.isEmpty || activePulls > 0 || activeWrites > 0 || incompleteEager > 0
+      || !staged.isEmpty
   }
 
   /// The time until the next probe (RFC 9002 section 6.2.1), doubled for each that was not answered.

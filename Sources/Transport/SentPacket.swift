@@ -25,11 +25,11 @@ struct SentFrame: BitwiseCopyable {
   var next: UInt32 = .max
   var kind: SentFrameKind
   var status: UInt8 = 0
+  /// The slot is that of an answer to a peer's read, whose sequence numbers are the peer's.
+  var isResponse = false
   var slot: UInt32 = 0
-  /// Of an operation done or pulled: its sequence number.
+  /// Guards against a slot that was reused since.
   var sequence: UInt32 = 0
-  /// Of an outbound operation: guards against a slot that was reused since.
-  var generation: UInt32 = 0
   var length: UInt32 = 0
   var offset: UInt64 = 0
 

@@ -92,10 +92,7 @@ struct OutboundOperation: ListLinked {
   var status: TransportStatus = .ok
   var segmentCount: UInt8 = 0
   var connection: ConnectionIndex
-  /// The number that its initiator gave it: this side's of a posted operation, the peer's of an answer.
   var sequence: UInt32
-  /// Tells the uses of a slot apart.
-  var generation: UInt32
   /// Next in its connection's bulk queue.
   var nextBulk: UInt32 = .max
   /// The peer's index of its side: the transfer of a pulled operation, the token of a read's initiator; of a read, the
@@ -147,6 +144,8 @@ struct InboundTransfer: ListLinked {
   var wantsDone: Bool
   /// A pulled write that waits until an earlier one to the same memory is over.
   var isDeferred = false
+  /// Eager, and fragments of it are missing: counted in its connection's `incompleteEager`.
+  var isIncomplete = false
   /// Nobody wants it: what still comes is dropped and no event tells.
   var isDiscarded = false
   /// Its connection is gone; nothing is to be told to the peer.

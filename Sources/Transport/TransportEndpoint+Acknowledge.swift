@@ -139,7 +139,7 @@ extension TransportEndpoint {
   private mutating func frameAcknowledged(_ frame: SentFrame, _ connection: UnsafeMutablePointer<Connection>) {
     switch frame.kind {
     case .payload, .announcement:
-      guard let entry = liveOperation(of: frame) else { return }
+      guard let entry = liveOperation(frame, connection) else { return }
       entry.pointee.frames -= 1
       completeIfAcknowledged(frame.slot)
     case .done, .pull, .pullRead, .accept, .credit, .close: break
@@ -243,7 +243,7 @@ extension TransportEndpoint {
     statistics.retransmittedFrames += 1
     switch sentFrames[frame].pointee.kind {
     case .payload, .announcement:
-      if liveOperation(of: sentFrames[frame].pointee) != nil {
+      if liveOperation(sentFrames[frame].pointee, connection) != nil {
         return connection.pointee.retransmit.append(frame, in: sentFrames)
       }
     case .done, .pull, .pullRead: return connection.pointee.control.append(frame, in: sentFrames)

@@ -176,7 +176,7 @@ extension TransportEndpoint {
     connection.pointee.activePulls += 1
     entry.pointee.granted = nextGrant(0, 0, entry.pointee.wanted, connection)
     markActive(connection)
-    queuePull(slot, connection)
+    queuePull(.pull, slot, entry.pointee.sequence, connection)
   }
 
   /// How far a transfer may go: a window beyond what is complete, shared between the transfers of the connection.
@@ -197,7 +197,7 @@ extension TransportEndpoint {
       entry.pointee.granted, entry.pointee.received.completePrefix, entry.pointee.wanted, connection)
     guard limit > entry.pointee.granted else { return }
     entry.pointee.granted = limit
-    queuePull(slot, connection)
+    queuePull(.pull, slot, entry.pointee.sequence, connection)
   }
 
   /// Ends a transfer: its peer is told, and `pollEvent` tells.
@@ -207,6 +207,7 @@ extension TransportEndpoint {
     let wasPulling = entry.pointee.isPulled && entry.pointee.granted > 0 && !entry.pointee.isDetached
     connection.pointee.inbound.remove(slot, in: inbound)
     if !entry.pointee.isDetached {
+      if entry.pointee.isIncomplete { noteComplete(slot) }
       consume(connection, eager: entry.pointee.isPulled ? 0 : entry.pointee.length)
       if entry.pointee.wantsDone { queueDone(connection, entry.pointee.sequence, OperationStatus(status)) }
       if wasPulling { connection.pointee.activePulls -= 1 }
@@ -276,7 +277,8 @@ extension TransportEndpoint {
     let slot = operations.allocate()!
     var response = OutboundOperation(
       kind: .readResponse, flags: [], connection: connection.pointee.index, sequence: frame.operation,
-      generation: nextGeneration(), length: frame.total, cookie: cookie)
+      length: frame.total,
+      cookie: cookie)
     response.isStarted = true
     response.isPulled = true
     response.remoteSlot = frame.token
@@ -315,6 +317,7 @@ extension TransportEndpoint {
   mutating func queueDone(
     _ connection: UnsafeMutablePointer<Connection>, _ sequence: UInt32, _ status: OperationStatus
   ) {
+    markReady(connection)
     let last = connection.pointee.control.last
     if last != .max {
       let frame = sentFrames[last]
@@ -333,24 +336,18 @@ extension TransportEndpoint {
     queueControl(frame, connection)
   }
 
-  /// Makes the PULL_REQUEST of a transfer due; it tells the grant as it is when it leaves.
-  private mutating func queuePull(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
-    var frame = SentFrame(.pull)
+  /// Makes PULL_REQUEST due; it tells the grant as it is when it leaves.
+  mutating func queuePull(
+    _ kind: SentFrameKind, _ slot: UInt32, _ sequence: UInt32, _ connection: UnsafeMutablePointer<Connection>
+  ) {
+    markReady(connection)
+    var frame = SentFrame(kind)
     frame.slot = slot
-    frame.sequence = inbound[slot].pointee.sequence
-    queueControl(frame, connection)
-  }
-
-  /// Makes the PULL_REQUEST of a posted read due.
-  mutating func queuePull(read slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
-    var frame = SentFrame(.pullRead)
-    frame.slot = slot
-    frame.generation = operations[slot].pointee.generation
+    frame.sequence = sequence
     queueControl(frame, connection)
   }
 
   private mutating func queueControl(_ frame: SentFrame, _ connection: UnsafeMutablePointer<Connection>) {
-    markReady(connection)
     // Payload leaves controlReserve frames free, more than slots can ask for.
     guard let index = sentFrames.allocate() else { return statistics.droppedForRoom += 1 }
     sentFrames[index].initialize(to: frame)

@@ -146,6 +146,11 @@ extension TransportEndpoint {
         data: frame.data))
     connection.pointee.inbound.append(slot, in: inbound)
     if isWrite { connection.pointee.activeWrites += 1 }
+    if !isPulled {
+      inbound[slot].pointee.isIncomplete = true
+      connection.pointee.incompleteEager += 1
+      markActive(connection)
+    }
     cursor.transfer = slot
     cursor.answer = .transfer
   }
@@ -188,7 +193,7 @@ extension TransportEndpoint {
 
   /// READ_RESPONSE: part of what this side reads.
   mutating func receiveReadResponse(_ connection: UnsafeMutablePointer<Connection>, _ frame: ReadResponseFrame) {
-    guard let entry = liveOperation(token: frame.token, frame.operation, connection.pointee.index),
+    guard let entry = liveOperation(frame.token, frame.operation, connection.pointee.index),
       entry.pointee.kind == .read, entry.pointee.isStarted
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
@@ -201,7 +206,7 @@ extension TransportEndpoint {
       entry.pointee.limit, entry.pointee.received.completePrefix, entry.pointee.length, connection)
     guard limit > entry.pointee.limit else { return }
     entry.pointee.limit = limit
-    queuePull(read: frame.token, connection)
+    queuePull(.pullRead, frame.token, frame.operation, connection)
   }
 
   /// Takes bytes of a transfer in. Returns false, with nothing done, when there is no room to note them.
@@ -213,10 +218,17 @@ extension TransportEndpoint {
     } else {
       scatter(payload, length, to: entry.pointee.memory, at: offset)
     }
+    if entry.pointee.isIncomplete && entry.pointee.received.isComplete(entry.pointee.length) { noteComplete(slot) }
     if entry.pointee.state == .accepted && entry.pointee.received.isComplete(entry.pointee.wanted) {
       finish(slot, .ok)
     }
     return true
+  }
+
+  /// Nothing more is awaited for an eager transfer.
+  mutating func noteComplete(_ slot: UInt32) {
+    inbound[slot].pointee.isIncomplete = false
+    self[inbound[slot].pointee.connection].pointee.incompleteEager -= 1
   }
 
   /// Copies to `offset` of local memory; what lies beyond its end is dropped.

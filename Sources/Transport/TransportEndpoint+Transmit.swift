@@ -6,7 +6,7 @@ extension TransportEndpoint {
   /// Fills the batch with what may be sent now. Returns whether anything was added; call again until it is not.
   package mutating func pollTransmit(into batch: inout TransmitBatch, now: Instant) -> Bool {
     let before = batch.count
-    if firstStarved != .max && hasRoomInFlight { releaseStarved() }
+    if isShortOfSlots && hasSlots { endShortage() }
     while batch.hasRoom {
       if let answer = answers.popFirst() {
         emit(answer, &batch)
@@ -14,11 +14,7 @@ extension TransportEndpoint {
       }
       guard let connection = popReady() else { break }
       // Round robin: who had something goes to the end of the queue.
-      if transmit(connection, &batch, now: now) {
-        markReady(connection)
-      } else if !hasRoomInFlight && hasFrames(connection) {
-        markStarved(connection)
-      }
+      if transmit(connection, &batch, now: now) { markReady(connection) }
     }
     return batch.count > before
   }
@@ -68,7 +64,11 @@ extension TransportEndpoint {
     _ connection: UnsafeMutablePointer<Connection>, _ batch: inout TransmitBatch, firstSlice: Int, limit: Int,
     padsWhenFull: Bool, now: Instant
   ) -> Int {
-    let mayElicit = sentPackets.available > 0 && (hasWindow(connection) || connection.pointee.probesDue > 0)
+    var mayElicit = hasWindow(connection) || connection.pointee.probesDue > 0
+    if mayElicit && sentPackets.available == 0 {
+      mayElicit = false
+      if hasFrames(connection) { noteShortage(connection) }
+    }
     guard connection.pointee.acknowledgeNow || (mayElicit && hasFrames(connection)) else { return 0 }
     var builder = PacketBuilder(batch, firstSlice: firstSlice, limit: limit)
     encodeHeader(connection, &builder.writer)

@@ -25,7 +25,6 @@ public struct TransportEndpoint: ~Copyable {
   var buffers = BufferPool()
   /// Posted operations in flight, of `transmitQueueSize`.
   var postedCount = 0
-  private var lastGeneration: UInt32 = 0
 
   // Connections.
   private var connections: UnsafeMutablePointer<UnsafeMutablePointer<Connection>>
@@ -34,7 +33,6 @@ public struct TransportEndpoint: ~Copyable {
   private var byAddress = HashIndex()
   var firstReady: ConnectionIndex = .max
   var lastReady: ConnectionIndex = .max
-  var firstStarved: ConnectionIndex = .max
   var firstActive: ConnectionIndex = .max
   /// Connections that owe an acknowledgement.
   var acknowledgementsOwed = 0
@@ -46,6 +44,8 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Staged frames wait for an inbound slot.
   var isStarved = false
+  /// A connection has something to send and found no slot for its packet or frames.
+  var isShortOfSlots = false
 
   // The datagram being processed.
   var cursor = ReceiveCursor()
@@ -70,7 +70,7 @@ public struct TransportEndpoint: ~Copyable {
     sentPackets = Slab(capacity: configuration.packetsInFlight)
     sentFrames = Slab(capacity: 4 * configuration.packetsInFlight + Self.controlReserve(configuration))
     ranges = Slab(capacity: 4 * configuration.packetsInFlight + 1024)
-    staged = Slab(capacity: configuration.packetsInFlight)
+    staged = Slab(capacity: 4 * configuration.packetsInFlight)
     connections = .allocate(capacity: connectionCapacity)
     event = .allocate(capacity: 1)
     event.initialize(to: Event(.connectionFailed))
@@ -172,30 +172,6 @@ public struct TransportEndpoint: ~Copyable {
     return connection
   }
 
-  /// The connection has something to send, but the slabs of what is in flight are exhausted: it is ready again when
-  /// other connections have given slots back.
-  mutating func markStarved(_ connection: UnsafeMutablePointer<Connection>) {
-    guard !connection.pointee.isStarved else { return }
-    connection.pointee.isStarved = true
-    connection.pointee.nextStarved = firstStarved
-    firstStarved = connection.pointee.index
-  }
-
-  mutating func releaseStarved() {
-    while firstStarved != .max {
-      let connection = self[firstStarved]
-      firstStarved = connection.pointee.nextStarved
-      connection.pointee.isStarved = false
-      markReady(connection)
-    }
-  }
-
-  /// Whether the slabs have what another packet with payload takes.
-  @inline(__always)
-  var hasRoomInFlight: Bool {
-    sentPackets.available > 0 && sentFrames.available > UInt32(Self.controlReserve(configuration))
-  }
-
   /// The connection has timers from now on.
   @inline(__always)
   mutating func markActive(_ connection: UnsafeMutablePointer<Connection>) {
@@ -215,26 +191,39 @@ public struct TransportEndpoint: ~Copyable {
     connection.pointee.isActive = false
   }
 
-  /// Marks a use of an outbound slot.
-  @inline(__always)
-  mutating func nextGeneration() -> UInt32 {
-    lastGeneration &+= 1
-    return lastGeneration
-  }
-
   /// A number nobody can guess without the seed.
   mutating func random() -> UInt64 {
     randomState = mix(randomState)
     return mix(randomState ^ configuration.seed)
   }
 
+  /// Whether packets with new payload may be made.
+  var hasSlots: Bool {
+    sentPackets.available > 0 && sentFrames.available > UInt32(Self.controlReserve(configuration))
+  }
+
+  /// The connection waits for a slot that others have in use.
+  mutating func noteShortage(_ connection: UnsafeMutablePointer<Connection>) {
+    isShortOfSlots = true
+    markActive(connection)
+  }
+
+  /// There are slots again: whoever waited for one may go on.
+  mutating func endShortage() {
+    isShortOfSlots = false
+    var index = firstActive
+    while index != .max {
+      let connection = self[index]
+      if connection.pointee.state != .idle { markReady(connection) }
+      index = connection.pointee.nextActive
+    }
+  }
+
   // MARK: State
 
   /// Whether `pollTransmit` may have something.
   @inline(__always)
-  package var wantsTransmit: Bool {
-    firstReady != .max || !answers.isEmpty || (firstStarved != .max && hasRoomInFlight)
-  }
+  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty || (isShortOfSlots && hasSlots) }
 
   /// Nothing of this side's is unacknowledged or unsent.
   package var isDrained: Bool {
