@@ -9,7 +9,7 @@ let swiftSettings: [SwiftSetting] = [
   .enableExperimentalFeature("Embedded", embedded),
   .enableExperimentalFeature("Extern"),
   .enableExperimentalFeature("Lifetimes"),
-  // Exclusivity is checked at run time in regular mode, by the whole test suite; the shipped library spends nothing on it.
+  // Exclusivity is checked by the tests in regular mode; the checks would cost a call for every access in the library.
   .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked"], embedded),
 ]
 
@@ -48,7 +48,9 @@ let package = Package(
       path: "Tests/Simulator"),
     .testTarget(name: "TransportTests", dependencies: ["SimulationSupport", "Transport", "Packet"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
-    .testTarget(name: "ProviderTests", dependencies: ["Provider", "Datagram", "CPlatform", "CFabric"]),
+    // With FabricABI because the C of CFabric calls back into it.
+    .testTarget(
+      name: "ProviderTests", dependencies: ["FabricABI", "Provider", "Datagram", "CPlatform", "CFabric"]),
   ],
   swiftLanguageModes: [.v6]
 )

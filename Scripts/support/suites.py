@@ -75,6 +75,8 @@ SUITES = (
           count=count_swift_testing),
     Suite("abi", "layouts, values, symbols and versions against the facts",
           "Tests/ABITests/run.py", 5, needs="Tests/ABITests/run.py"),
+    Suite("behaviour", "the core calls without a C compiler, and every variable",
+          "Tests/ABITests/behaviour/run.py", 3, needs="Tests/ABITests/behaviour/run.py"),
     Suite("install", "installed, moved and drop-in trees used by C and C++ programs",
           "Tests/Install/run", 5, needs="Tests/Install/run"),
     Suite("conformance", "one set of C programs on every library",

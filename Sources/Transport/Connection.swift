@@ -34,6 +34,9 @@ struct Connection: BitwiseCopyable {
   // The endpoint's queues.
   var nextReady: ConnectionIndex = .max
   var isReady = false
+  /// Waits for a slot of the endpoint's slabs to send with.
+  var nextStarved: ConnectionIndex = .max
+  var isStarved = false
   var nextActive: ConnectionIndex = .max
   var previousActive: ConnectionIndex = .max
   var isActive = false
@@ -123,6 +126,8 @@ struct Connection: BitwiseCopyable {
     fresh.cookieNotBefore = cookieNotBefore
     fresh.nextReady = nextReady
     fresh.isReady = isReady
+    fresh.nextStarved = nextStarved
+    fresh.isStarved = isStarved
     fresh.nextActive = nextActive
     fresh.previousActive = previousActive
     fresh.isActive = isActive
@@ -136,7 +141,10 @@ struct Connection: BitwiseCopyable {
     milliseconds(UInt64(max(peer.maximumSilence, 1_000)))
   }
 
-  var hasWorkUnderWay: Bool { !operations.isEmpty || !responses.isEmpty || activePulls > 0 || activeWrites > 0 }
+  /// Something waits for the peer, if only frames for those before them.
+  var hasWorkUnderWay: Bool {
+    !operations.isEmpty || !responses.isEmpty || activePulls > 0 || activeWrites > 0 || !staged.isEmpty
+  }
 
   /// The time until the next probe (RFC 9002 section 6.2.1), doubled for each that was not answered.
   var probeTimeout: UInt64 {

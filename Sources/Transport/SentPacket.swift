@@ -26,8 +26,10 @@ struct SentFrame: BitwiseCopyable {
   var kind: SentFrameKind
   var status: UInt8 = 0
   var slot: UInt32 = 0
-  /// Guards against a slot that was reused since.
+  /// Of an operation done or pulled: its sequence number.
   var sequence: UInt32 = 0
+  /// Of an outbound operation: guards against a slot that was reused since.
+  var generation: UInt32 = 0
   var length: UInt32 = 0
   var offset: UInt64 = 0
 
@@ -74,6 +76,8 @@ struct SentPacket: BitwiseCopyable {
   var number: UInt64
   var time: Instant
   var frames = FrameQueue()
+  /// Largest packet number that it acknowledges; 0 when it acknowledges none.
+  var acknowledges: UInt64 = 0
   /// Of a path MTU probe: its loss says nothing about congestion.
   var isProbe = false
 }

@@ -92,7 +92,10 @@ struct OutboundOperation: ListLinked {
   var status: TransportStatus = .ok
   var segmentCount: UInt8 = 0
   var connection: ConnectionIndex
+  /// The number that its initiator gave it: this side's of a posted operation, the peer's of an answer.
   var sequence: UInt32
+  /// Tells the uses of a slot apart.
+  var generation: UInt32
   /// Next in its connection's bulk queue.
   var nextBulk: UInt32 = .max
   /// The peer's index of its side: the transfer of a pulled operation, the token of a read's initiator; of a read, the

@@ -88,7 +88,7 @@ extension TransportEndpoint {
   /// The fragment that started an eager transfer. It lies at the prefix or takes one node, which the slab was seen to
   /// have.
   private mutating func place(started slot: UInt32, _ frame: OrderedFrame) {
-    if !place(slot, frame.offset, frame.payload, frame.payloadLength) { abandonForRoom() }
+    if !place(slot, frame.offset, frame.payload, frame.payloadLength) { dropForRoom() }
   }
 
   // MARK: Held messages
@@ -176,7 +176,7 @@ extension TransportEndpoint {
     connection.pointee.activePulls += 1
     entry.pointee.granted = nextGrant(0, 0, entry.pointee.wanted, connection)
     markActive(connection)
-    queuePull(.pull, slot, entry.pointee.sequence, connection)
+    queuePull(slot, connection)
   }
 
   /// How far a transfer may go: a window beyond what is complete, shared between the transfers of the connection.
@@ -197,7 +197,7 @@ extension TransportEndpoint {
       entry.pointee.granted, entry.pointee.received.completePrefix, entry.pointee.wanted, connection)
     guard limit > entry.pointee.granted else { return }
     entry.pointee.granted = limit
-    queuePull(.pull, slot, entry.pointee.sequence, connection)
+    queuePull(slot, connection)
   }
 
   /// Ends a transfer: its peer is told, and `pollEvent` tells.
@@ -276,8 +276,7 @@ extension TransportEndpoint {
     let slot = operations.allocate()!
     var response = OutboundOperation(
       kind: .readResponse, flags: [], connection: connection.pointee.index, sequence: frame.operation,
-      length: frame.total,
-      cookie: cookie)
+      generation: nextGeneration(), length: frame.total, cookie: cookie)
     response.isStarted = true
     response.isPulled = true
     response.remoteSlot = frame.token
@@ -316,7 +315,6 @@ extension TransportEndpoint {
   mutating func queueDone(
     _ connection: UnsafeMutablePointer<Connection>, _ sequence: UInt32, _ status: OperationStatus
   ) {
-    markReady(connection)
     let last = connection.pointee.control.last
     if last != .max {
       let frame = sentFrames[last]
@@ -335,18 +333,24 @@ extension TransportEndpoint {
     queueControl(frame, connection)
   }
 
-  /// Makes PULL_REQUEST due; it tells the grant as it is when it leaves.
-  mutating func queuePull(
-    _ kind: SentFrameKind, _ slot: UInt32, _ sequence: UInt32, _ connection: UnsafeMutablePointer<Connection>
-  ) {
-    markReady(connection)
-    var frame = SentFrame(kind)
+  /// Makes the PULL_REQUEST of a transfer due; it tells the grant as it is when it leaves.
+  private mutating func queuePull(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    var frame = SentFrame(.pull)
     frame.slot = slot
-    frame.sequence = sequence
+    frame.sequence = inbound[slot].pointee.sequence
+    queueControl(frame, connection)
+  }
+
+  /// Makes the PULL_REQUEST of a posted read due.
+  mutating func queuePull(read slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    var frame = SentFrame(.pullRead)
+    frame.slot = slot
+    frame.generation = operations[slot].pointee.generation
     queueControl(frame, connection)
   }
 
   private mutating func queueControl(_ frame: SentFrame, _ connection: UnsafeMutablePointer<Connection>) {
+    markReady(connection)
     // Payload leaves controlReserve frames free, more than slots can ask for.
     guard let index = sentFrames.allocate() else { return statistics.droppedForRoom += 1 }
     sentFrames[index].initialize(to: frame)

@@ -109,9 +109,9 @@ extension TransportEndpoint {
         limit: entry.pointee.granted
       ).encode(&builder.writer)
     case .pullRead:
-      guard let entry = liveOperation(frame.slot, frame.sequence, connection.pointee.index) else { return false }
+      guard let entry = liveOperation(of: frame) else { return false }
       PullRequestFrame(
-        isRead: true, operation: frame.sequence, token: entry.pointee.remoteSlot, transfer: frame.slot,
+        isRead: true, operation: entry.pointee.sequence, token: entry.pointee.remoteSlot, transfer: frame.slot,
         limit: entry.pointee.limit
       ).encode(&builder.writer)
     case .payload, .announcement, .accept, .credit, .close: return false
@@ -126,7 +126,7 @@ extension TransportEndpoint {
     while !connection.pointee.retransmit.isEmpty {
       let index = connection.pointee.retransmit.popFirst(in: sentFrames)
       let frame = sentFrames[index].pointee
-      guard liveOperation(frame.slot, frame.sequence, connection.pointee.index) != nil else {
+      guard liveOperation(of: frame) != nil else {
         sentFrames.free(index)
         continue
       }
@@ -174,13 +174,13 @@ extension TransportEndpoint {
       let slot = connection.pointee.nextStart
       let entry = operations[slot]
       if !entry.pointee.isStarted && !mayStart(slot, connection) { return false }
-      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else { return false }
+      guard hasRoomInFlight else { return false }
       if entry.pointee.kind == .read || entry.pointee.isPulled {
         guard encodeAnnouncement(slot, &builder) else { return true }
         started(slot, connection)
         var frame = SentFrame(.announcement)
         frame.slot = slot
-        frame.sequence = entry.pointee.sequence
+        frame.generation = entry.pointee.generation
         _ = append(frame, &builder)
         entry.pointee.frames += 1
         connection.pointee.nextStart = entry.pointee.next
@@ -203,7 +203,7 @@ extension TransportEndpoint {
   ) {
     var frame = SentFrame(.payload)
     frame.slot = slot
-    frame.sequence = operations[slot].pointee.sequence
+    frame.generation = operations[slot].pointee.generation
     frame.offset = offset
     frame.length = UInt32(length)
     _ = append(frame, &builder)
@@ -247,7 +247,7 @@ extension TransportEndpoint {
     while connection.pointee.firstBulk != .max {
       let slot = connection.pointee.firstBulk
       let entry = operations[slot]
-      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else { return false }
+      guard hasRoomInFlight else { return false }
       let length = Int(clamping: entry.pointee.limit - entry.pointee.sent)
       guard let sent = encodePayload(slot, entry.pointee.sent, length, &builder, &batch) else { return true }
       appendPayloadFrame(slot, entry.pointee.sent, sent, &builder)

@@ -9,13 +9,13 @@ extension TransportEndpoint {
     let position = distance(frame.operation, from: connection.pointee.expectedSequence)
     if position == 0 && canStart(frame, connection) {
       guard hasRoomToStart(connection, frame) else {
-        abandonForRoom()
+        dropForRoom()
         return false
       }
       return start(frame, connection)
     }
     if position < 0 {
-      if !continueStarted(frame, connection) { abandonForRoom() }
+      if !continueStarted(frame, connection) { dropForRoom() }
     } else {
       stage(frame, connection, position: position)
     }
@@ -182,18 +182,18 @@ extension TransportEndpoint {
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
     guard !overflow, end <= entry.pointee.granted else { return malformed() }
-    if !place(frame.transfer, frame.offset, frame.payload, frame.payloadLength) { return abandonForRoom() }
+    if !place(frame.transfer, frame.offset, frame.payload, frame.payloadLength) { return dropForRoom() }
     extendGrant(frame.transfer, connection)
   }
 
   /// READ_RESPONSE: part of what this side reads.
   mutating func receiveReadResponse(_ connection: UnsafeMutablePointer<Connection>, _ frame: ReadResponseFrame) {
-    guard let entry = liveOperation(frame.token, frame.operation, connection.pointee.index),
+    guard let entry = liveOperation(token: frame.token, frame.operation, connection.pointee.index),
       entry.pointee.kind == .read, entry.pointee.isStarted
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
     guard !overflow, end <= entry.pointee.limit else { return malformed() }
-    guard entry.pointee.received.insert(frame.offset, end, in: &ranges) else { return abandonForRoom() }
+    guard entry.pointee.received.insert(frame.offset, end, in: &ranges) else { return dropForRoom() }
     scatter(frame.payload, frame.payloadLength, to: entry.pointee.memory, at: frame.offset)
     entry.pointee.remoteSlot = frame.responder
     if entry.pointee.received.isComplete(entry.pointee.length) { return complete(frame.token, .ok) }
@@ -201,7 +201,7 @@ extension TransportEndpoint {
       entry.pointee.limit, entry.pointee.received.completePrefix, entry.pointee.length, connection)
     guard limit > entry.pointee.limit else { return }
     entry.pointee.limit = limit
-    queuePull(.pullRead, frame.token, frame.operation, connection)
+    queuePull(read: frame.token, connection)
   }
 
   /// Takes bytes of a transfer in. Returns false, with nothing done, when there is no room to note them.
@@ -237,10 +237,10 @@ extension TransportEndpoint {
   ) {
     guard Int(position) < 2 * configuration.operationWindow,
       connection.pointee.stagedBytes + frame.encodedSize <= 2 * configuration.creditWindow + 256 * 1024
-    else { return abandonForRoom() }
+    else { return dropForRoom() }
     var block = cursor.stagingBlock
     if block == .max || distance(frame.operation, from: staged[block].pointee.lastOperation) < 0 {
-      guard let fresh = staged.allocate() else { return abandonForRoom() }
+      guard let fresh = staged.allocate() else { return dropForRoom() }
       let capacity = frame.encodedSize + cursor.reader.remaining
       staged[fresh].initialize(
         to: StagedBlock(

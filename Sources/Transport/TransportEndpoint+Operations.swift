@@ -16,7 +16,7 @@ extension TransportEndpoint {
     entry.initialize(
       to: OutboundOperation(
         kind: operation.kind, flags: operation.flags, connection: connectionIndex,
-        sequence: connection.pointee.nextSequence, length: 0, cookie: operation.cookie))
+        sequence: connection.pointee.nextSequence, generation: nextGeneration(), length: 0, cookie: operation.cookie))
     guard adoptMemory(of: operation, slot) else {
       entry.pointee.isLive = false
       operations.free(slot)
@@ -105,13 +105,20 @@ extension TransportEndpoint {
     operations.free(slot)
   }
 
-  /// The live operation that a frame names; nil when it is over. O(1).
+  /// The operation that a frame of this side's belongs to; nil when it is over. O(1).
+  @inline(__always)
+  func liveOperation(of frame: SentFrame) -> UnsafeMutablePointer<OutboundOperation>? {
+    let entry = operations[frame.slot]
+    return entry.pointee.isLive && entry.pointee.generation == frame.generation ? entry : nil
+  }
+
+  /// The operation that a peer's frame names; nil when there is none, or it is over. O(1).
   @inline(__always)
   func liveOperation(
-    _ slot: UInt32, _ sequence: UInt32, _ connection: ConnectionIndex
+    token: UInt32, _ sequence: UInt32, _ connection: ConnectionIndex
   ) -> UnsafeMutablePointer<OutboundOperation>? {
-    guard operations.contains(slot) else { return nil }
-    let entry = operations[slot]
+    guard operations.contains(token) else { return nil }
+    let entry = operations[token]
     guard entry.pointee.isLive, entry.pointee.sequence == sequence, entry.pointee.connection == connection else {
       return nil
     }
@@ -179,7 +186,7 @@ extension TransportEndpoint {
 
   /// PULL_REQUEST: the peer wants the bytes below `limit`.
   mutating func pulled(_ connection: UnsafeMutablePointer<Connection>, _ frame: PullRequestFrame) {
-    guard let entry = liveOperation(frame.token, frame.operation, connection.pointee.index),
+    guard let entry = liveOperation(token: frame.token, frame.operation, connection.pointee.index),
       frame.isRead == (entry.pointee.kind == .readResponse), entry.pointee.isPulled, entry.pointee.isStarted
     else { return }
     entry.pointee.remoteSlot = frame.isRead ? entry.pointee.remoteSlot : frame.transfer

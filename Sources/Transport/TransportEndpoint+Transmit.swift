@@ -6,6 +6,7 @@ extension TransportEndpoint {
   /// Fills the batch with what may be sent now. Returns whether anything was added; call again until it is not.
   package mutating func pollTransmit(into batch: inout TransmitBatch, now: Instant) -> Bool {
     let before = batch.count
+    if firstStarved != .max && hasRoomInFlight { releaseStarved() }
     while batch.hasRoom {
       if let answer = answers.popFirst() {
         emit(answer, &batch)
@@ -13,7 +14,11 @@ extension TransportEndpoint {
       }
       guard let connection = popReady() else { break }
       // Round robin: who had something goes to the end of the queue.
-      if transmit(connection, &batch, now: now) { markReady(connection) }
+      if transmit(connection, &batch, now: now) {
+        markReady(connection)
+      } else if !hasRoomInFlight && hasFrames(connection) {
+        markStarved(connection)
+      }
     }
     return batch.count > before
   }
@@ -71,6 +76,7 @@ extension TransportEndpoint {
     if carriesAck {
       let delay = min((now &- connection.pointee.largestReceivedTime) / 1_000, UInt64(UInt16.max))
       RangeAckFrame.encode(connection.pointee.received, delay: UInt16(delay), &builder.writer)
+      builder.acknowledges = connection.pointee.received.largest
     }
     var isFull = false
     if mayElicit { isFull = fill(connection, &builder, &batch, now: now) }
@@ -135,6 +141,7 @@ extension TransportEndpoint {
     let packet = sentPackets.allocate()!
     sentPackets[packet].initialize(to: SentPacket(size: UInt32(builder.size), number: number, time: now))
     sentPackets[packet].pointee.frames = builder.frames
+    sentPackets[packet].pointee.acknowledges = builder.acknowledges
     connection.pointee.sent.append(packet, in: sentPackets)
     connection.pointee.bytesInFlight += builder.size
     sentEliciting(connection, now: now)

@@ -25,6 +25,7 @@ public struct TransportEndpoint: ~Copyable {
   var buffers = BufferPool()
   /// Posted operations in flight, of `transmitQueueSize`.
   var postedCount = 0
+  private var lastGeneration: UInt32 = 0
 
   // Connections.
   private var connections: UnsafeMutablePointer<UnsafeMutablePointer<Connection>>
@@ -33,6 +34,7 @@ public struct TransportEndpoint: ~Copyable {
   private var byAddress = HashIndex()
   var firstReady: ConnectionIndex = .max
   var lastReady: ConnectionIndex = .max
+  var firstStarved: ConnectionIndex = .max
   var firstActive: ConnectionIndex = .max
   /// Connections that owe an acknowledgement.
   var acknowledgementsOwed = 0
@@ -170,6 +172,30 @@ public struct TransportEndpoint: ~Copyable {
     return connection
   }
 
+  /// The connection has something to send, but the slabs of what is in flight are exhausted: it is ready again when
+  /// other connections have given slots back.
+  mutating func markStarved(_ connection: UnsafeMutablePointer<Connection>) {
+    guard !connection.pointee.isStarved else { return }
+    connection.pointee.isStarved = true
+    connection.pointee.nextStarved = firstStarved
+    firstStarved = connection.pointee.index
+  }
+
+  mutating func releaseStarved() {
+    while firstStarved != .max {
+      let connection = self[firstStarved]
+      firstStarved = connection.pointee.nextStarved
+      connection.pointee.isStarved = false
+      markReady(connection)
+    }
+  }
+
+  /// Whether the slabs have what another packet with payload takes.
+  @inline(__always)
+  var hasRoomInFlight: Bool {
+    sentPackets.available > 0 && sentFrames.available > UInt32(Self.controlReserve(configuration))
+  }
+
   /// The connection has timers from now on.
   @inline(__always)
   mutating func markActive(_ connection: UnsafeMutablePointer<Connection>) {
@@ -189,6 +215,13 @@ public struct TransportEndpoint: ~Copyable {
     connection.pointee.isActive = false
   }
 
+  /// Marks a use of an outbound slot.
+  @inline(__always)
+  mutating func nextGeneration() -> UInt32 {
+    lastGeneration &+= 1
+    return lastGeneration
+  }
+
   /// A number nobody can guess without the seed.
   mutating func random() -> UInt64 {
     randomState = mix(randomState)
@@ -199,7 +232,9 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Whether `pollTransmit` may have something.
   @inline(__always)
-  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty }
+  package var wantsTransmit: Bool {
+    firstReady != .max || !answers.isEmpty || (firstStarved != .max && hasRoomInFlight)
+  }
 
   /// Nothing of this side's is unacknowledged or unsent.
   package var isDrained: Bool {
@@ -215,9 +250,16 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Nothing is in flight, queued, held or timed: the endpoint will do nothing until it is called.
   package var isQuiet: Bool {
-    isDrained && acknowledgementsOwed == 0 && firstReady == .max && operations.count == 0 && inbound.count == 0
-      && sentFrames.count == 0 && sentPackets.count == 0 && ranges.count == 0 && staged.count == 0
-      && scatters.count == 0
+    let usage = usage
+    return isDrained && acknowledgementsOwed == 0 && firstReady == .max && usage.operations == 0 && usage.inbound == 0
+      && usage.frames == 0 && usage.packets == 0 && usage.ranges == 0 && usage.staged == 0 && usage.scatters == 0
+  }
+
+  /// What is in use of each slab: all zero when nothing is under way.
+  package var usage: TransportUsage {
+    TransportUsage(
+      operations: operations.count, inbound: inbound.count, scatters: scatters.count, frames: sentFrames.count,
+      packets: sentPackets.count, ranges: ranges.count, staged: staged.count)
   }
 }
 

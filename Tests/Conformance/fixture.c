@@ -1,0 +1,528 @@
+#include "fixture.h"
+
+#include <stdatomic.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+// ---- registration and outcome --------------------------------------------------------------------------------------
+
+enum { maximum_cases = 256, exit_unsupported = 77, exit_environment = 78 };
+
+static struct {
+  const char *name;
+  void (*body)(void);
+} cases[maximum_cases];
+static size_t case_count;
+static int special_exit;
+
+void register_case(const char *name, void (*body)(void)) {
+  if (case_count == maximum_cases) abort();
+  cases[case_count].name = name;
+  cases[case_count++].body = body;
+}
+
+static void run_case(void **state) {
+  void (*body)(void) = (void (*)(void))*state;
+  body();
+}
+
+int conformance_main(int argc, char **argv) {
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+    for (size_t i = 0; i < case_count; i++) puts(cases[i].name);
+    return 0;
+  }
+  for (size_t i = 0; argc == 2 && i < case_count; i++) {
+    if (strcmp(cases[i].name, argv[1]) != 0) continue;
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest test = {cases[i].name, run_case, NULL, NULL, (void *)cases[i].body};
+    int failures = _cmocka_run_group_tests(cases[i].name, &test, 1, NULL, NULL);
+    return failures ? 1 : special_exit;
+  }
+  fprintf(stderr, "usage: %s --list | CASE\n", argv[0]);
+  return 2;
+}
+
+static _Noreturn void skip_with(int code, const char *word, const char *format, va_list arguments) {
+  char text[512];
+  vsnprintf(text, sizeof text, format, arguments);
+  printf("%s: %s\n", word, text);
+  special_exit = code;
+  skip();
+  abort();
+}
+
+void unsupported(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  skip_with(exit_unsupported, "unsupported", format, arguments);
+}
+
+void environment_lacks(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  skip_with(exit_environment, "environment", format, arguments);
+}
+
+void fail_at(const char *file, int line, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  char text[512];
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  print_error("%s\n", text);
+  _fail(file, line);
+  abort();
+}
+
+static const char *code_name(long code) {
+  static char text[2][64];
+  static int turn;
+  turn = !turn;
+  if (code >= 0) {
+    snprintf(text[turn], sizeof text[turn], "%ld", code);
+  } else {
+    snprintf(text[turn], sizeof text[turn], "%ld (%s)", code, fi_strerror((int)-code));
+  }
+  return text[turn];
+}
+
+void check_returns(long actual, long expected, const char *call, const char *file, int line) {
+  if (actual == expected) return;
+  fail_at(file, line, "%s returned %s, expected %s", call, code_name(actual), code_name(expected));
+}
+
+void check_fails(long actual, const char *call, const char *file, int line) {
+  if (actual < 0) return;
+  fail_at(file, line, "%s returned %s, expected an error", call, code_name(actual));
+}
+
+void check_offered(long actual, const char *call, const char *file, int line) {
+  if (actual == -FI_ENOSYS || actual == -FI_EOPNOTSUPP) unsupported("%s returned %s", call, code_name(actual));
+  check_returns(actual, 0, call, file, line);
+}
+
+// ---- time ----------------------------------------------------------------------------------------------------------
+
+double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double time_factor(void) {
+  const char *text = getenv("CONFORMANCE_TIME_FACTOR");
+  double factor = text ? atof(text) : 1;
+  return factor > 0 ? factor : 1;
+}
+
+double deadline_after(double seconds_from_now) { return seconds() + seconds_from_now * time_factor(); }
+
+double default_wait(void) {
+  const char *text = getenv("CONFORMANCE_WAIT");
+  double wait = text ? atof(text) : 5;
+  return wait > 0 ? wait : 5;
+}
+
+void sleep_ms(int milliseconds) {
+  struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
+  nanosleep(&pause, NULL);
+}
+
+// ---- data ----------------------------------------------------------------------------------------------------------
+
+static inline uint64_t pattern_word(uint64_t index, uint64_t seed) {
+  uint64_t x = (index + 1) * 0x9e3779b97f4a7c15u ^ (seed + 1) * 0xc2b2ae3d27d4eb4fu;
+  return x ^ x >> 29;
+}
+
+void fill(void *buffer, size_t length, uint64_t seed) {
+  unsigned char *bytes = buffer;
+  size_t words = length / 8;
+  for (size_t i = 0; i < words; i++) {
+    uint64_t word = pattern_word(i, seed);
+    memcpy(bytes + i * 8, &word, 8);
+  }
+  uint64_t word = pattern_word(words, seed);
+  memcpy(bytes + words * 8, &word, length % 8);
+}
+
+static size_t first_difference(const void *buffer, size_t length, uint64_t seed) {
+  const unsigned char *bytes = buffer;
+  for (size_t i = 0; i < length; i += 8) {
+    uint64_t word = pattern_word(i / 8, seed);
+    size_t count = length - i < 8 ? length - i : 8;
+    if (memcmp(bytes + i, &word, count) == 0) continue;
+    for (size_t j = 0; j < count; j++) {
+      if (bytes[i + j] != ((unsigned char *)&word)[j]) return i + j;
+    }
+  }
+  return length;
+}
+
+bool matches(const void *buffer, size_t length, uint64_t seed) {
+  return first_difference(buffer, length, seed) == length;
+}
+
+void verify_at(const char *file, int line, const void *buffer, size_t length, uint64_t seed) {
+  size_t place = first_difference(buffer, length, seed);
+  if (place == length) return;
+  fail_at(file, line, "byte %zu of %zu is 0x%02x, not the pattern %" PRIu64, place, length,
+          ((const unsigned char *)buffer)[place], seed);
+}
+
+void verify_bytes_at(const char *file, int line, const void *buffer, size_t length, int byte) {
+  const unsigned char *bytes = buffer;
+  for (size_t i = 0; i < length; i++) {
+    if (bytes[i] != byte) fail_at(file, line, "byte %zu of %zu is 0x%02x, not 0x%02x", i, length, bytes[i], byte);
+  }
+}
+
+void *allocate(size_t length) {
+  void *memory = NULL;
+  if (posix_memalign(&memory, 64, length ? length : 1)) abort();
+  memset(memory, 0, length ? length : 1);
+  return memory;
+}
+
+// ---- fabric --------------------------------------------------------------------------------------------------------
+
+const char *provider_name(void) {
+  const char *name = getenv("CONFORMANCE_PROVIDER");
+  if (!name || !*name) failed("CONFORMANCE_PROVIDER is not set");
+  return name;
+}
+
+struct fi_info *new_hints(void) {
+  struct fi_info *hints = fi_allocinfo();
+  assert_non_null(hints);
+  hints->ep_attr->type = FI_EP_RDM;
+  hints->fabric_attr->prov_name = strdup(provider_name());
+  return hints;
+}
+
+static void apply_setup(struct fi_info *hints, const struct setup *setup) {
+  hints->caps = setup->caps ? setup->caps : FI_MSG | FI_TAGGED | FI_RMA;
+  hints->domain_attr->mr_mode = setup->mr_mode;
+  hints->domain_attr->data_progress = setup->progress;
+  hints->domain_attr->threading = setup->threading;
+  hints->domain_attr->av_type = setup->av_type;
+  hints->tx_attr->op_flags = setup->tx_op_flags;
+  hints->rx_attr->op_flags = setup->rx_op_flags;
+  hints->tx_attr->size = setup->tx_size;
+  hints->rx_attr->size = setup->rx_size;
+  hints->tx_attr->msg_order = setup->msg_order;
+  hints->rx_attr->msg_order = setup->msg_order;
+}
+
+struct fi_info *find_info(const struct setup *setup) {
+  struct fi_info *hints = new_hints();
+  apply_setup(hints, setup);
+  struct fi_info *info = NULL;
+  uint32_t version = setup->version ? setup->version : DEFAULT_VERSION;
+  const char *node = setup->node ? setup->node : "127.0.0.1";
+  int result = fi_getinfo(version, node, setup->service, FI_SOURCE, hints, &info);
+  fi_freeinfo(hints);
+  if (result == -FI_ENODATA) unsupported("fi_getinfo offers no such endpoint");
+  assert_success(result);
+  assert_non_null(info);
+  return info;
+}
+
+void node_open_domain(struct node *node, const struct setup *setup) {
+  static const struct setup defaults;
+  memset(node, 0, sizeof *node);
+  node->info = find_info(setup ? setup : &defaults);
+  assert_success(fi_fabric(node->info->fabric_attr, &node->fabric, NULL));
+  assert_success(fi_domain(node->fabric, node->info, &node->domain, NULL));
+}
+
+struct fid_cq *cq_open(struct node *node, enum fi_cq_format format, enum fi_wait_obj wait, size_t size) {
+  struct fi_cq_attr attributes = {.format = format, .wait_obj = wait, .size = size};
+  struct fid_cq *cq = NULL;
+  assert_offered(fi_cq_open(node->domain, &attributes, &cq, NULL));
+  assert_non_null(cq);
+  return cq;
+}
+
+struct fid_av *av_open(struct node *node, enum fi_av_type type) {
+  struct fi_av_attr attributes = {.type = type, .count = 16};
+  struct fid_av *av = NULL;
+  assert_success(fi_av_open(node->domain, &attributes, &av, NULL));
+  assert_non_null(av);
+  return av;
+}
+
+static void open_endpoint(struct node *node, const struct setup *setup) {
+  node->av = av_open(node, setup->av_type);
+  struct fi_cq_attr attributes = {
+      .format = setup->cq_format ? setup->cq_format : FI_CQ_FORMAT_TAGGED,
+      .wait_obj = setup->wait_obj,
+      .wait_cond = setup->wait_cond,
+      .size = setup->cq_size ? setup->cq_size : 1024,
+  };
+  struct fi_cq_attr again = attributes;
+  assert_offered(fi_cq_open(node->domain, &attributes, &node->tx_cq, &node->tx_cq));
+  assert_offered(fi_cq_open(node->domain, &again, &node->rx_cq, &node->rx_cq));
+  assert_success(fi_endpoint(node->domain, node->info, &node->ep, node));
+  assert_success(fi_ep_bind(node->ep, &node->av->fid, 0));
+  assert_success(fi_ep_bind(node->ep, &node->tx_cq->fid, FI_TRANSMIT | setup->tx_bind_flags));
+  assert_success(fi_ep_bind(node->ep, &node->rx_cq->fid, FI_RECV | setup->rx_bind_flags));
+  assert_success(fi_enable(node->ep));
+  node->address_length = sizeof node->address;
+  assert_success(fi_getname(&node->ep->fid, node->address, &node->address_length));
+  watch_cq(node->tx_cq);
+  watch_cq(node->rx_cq);
+}
+
+void node_open(struct node *node, const struct setup *setup) {
+  static const struct setup defaults;
+  node_open_domain(node, setup);
+  open_endpoint(node, setup ? setup : &defaults);
+}
+
+void node_open_beside(struct node *node, const struct node *host, const struct setup *setup) {
+  static const struct setup defaults;
+  memset(node, 0, sizeof *node);
+  node->info = fi_dupinfo(host->info);
+  node->fabric = host->fabric;
+  node->domain = host->domain;
+  node->borrowed = true;
+  open_endpoint(node, setup ? setup : &defaults);
+}
+
+void node_close(struct node *node) {
+  if (node->ep) close_fid(node->ep);
+  struct fid_cq *queues[] = {node->tx_cq, node->rx_cq};
+  for (int i = 0; i < 2; i++) {
+    if (!queues[i]) continue;
+    unwatch_cq(queues[i]);
+    close_fid(queues[i]);
+  }
+  if (node->av) close_fid(node->av);
+  if (!node->borrowed && node->domain) close_fid(node->domain);
+  if (!node->borrowed && node->fabric) close_fid(node->fabric);
+  fi_freeinfo(node->info);
+  memset(node, 0, sizeof *node);
+}
+
+fi_addr_t node_insert(struct node *node, const void *address) {
+  fi_addr_t result = FI_ADDR_UNSPEC;
+  assert_returns(fi_av_insert(node->av, address, 1, &result, 0, NULL), 1);
+  return result;
+}
+
+void pair_open(struct pair *pair, const struct setup *setup) {
+  node_open(&pair->a, setup);
+  if (setup && setup->same_domain) {
+    node_open_beside(&pair->b, &pair->a, setup);
+  } else {
+    node_open(&pair->b, setup);
+  }
+  pair->to_b = node_insert(&pair->a, pair->b.address);
+  pair->to_a = node_insert(&pair->b, pair->a.address);
+}
+
+void pair_close(struct pair *pair) {
+  node_close(&pair->b);
+  node_close(&pair->a);
+}
+
+// ---- completions ---------------------------------------------------------------------------------------------------
+
+enum { maximum_watched = 32 };
+static struct fid_cq *watched[maximum_watched];
+
+void watch_cq(struct fid_cq *cq) {
+  for (int i = 0; i < maximum_watched; i++) {
+    if (watched[i]) continue;
+    watched[i] = cq;
+    return;
+  }
+  abort();
+}
+
+void unwatch_cq(struct fid_cq *cq) {
+  for (int i = 0; i < maximum_watched; i++) {
+    if (watched[i] == cq) watched[i] = NULL;
+  }
+}
+
+void drive_progress(void) {
+  for (int i = 0; i < maximum_watched; i++) {
+    if (watched[i]) (void)fi_cq_read(watched[i], NULL, 0);
+  }
+}
+
+static void describe_error(const char *file, int line, struct fid_cq *cq) {
+  struct fi_cq_err_entry error = {0};
+  long got = (long)fi_cq_readerr(cq, &error, 0);
+  fail_at(file, line, "error completion (read %ld): err %d (%s), prov_errno %d, flags 0x%" PRIx64 ", len %zu, olen %zu",
+          got, error.err, fi_strerror(error.err), error.prov_errno, error.flags, error.len, error.olen);
+}
+
+void wait_completion_at(const char *file, int line, struct fid_cq *cq, struct fi_cq_tagged_entry *entry, double wait) {
+  double deadline = deadline_after(wait);
+  for (;;) {
+    ssize_t count = fi_cq_read(cq, entry, 1);
+    if (count == 1) return;
+    if (count == -FI_EAVAIL) describe_error(file, line, cq);
+    if (count != -FI_EAGAIN) fail_at(file, line, "fi_cq_read returned %s", code_name(count));
+    if (seconds() > deadline) fail_at(file, line, "no completion within %.1f s", wait);
+    drive_progress();
+  }
+}
+
+void wait_for_at(const char *file, int line, struct fid_cq *cq, void *context) {
+  struct fi_cq_tagged_entry entry = {0};
+  wait_completion_at(file, line, cq, &entry, DEFAULT_WAIT);
+  if (entry.op_context != context) {
+    fail_at(file, line, "completion of context %p, expected %p (flags 0x%" PRIx64 ")", entry.op_context, context,
+            entry.flags);
+  }
+}
+
+void wait_error_at(const char *file, int line, struct fid_cq *cq, struct fi_cq_err_entry *entry, double wait) {
+  double deadline = deadline_after(wait);
+  memset(entry, 0, sizeof *entry);
+  for (;;) {
+    struct fi_cq_tagged_entry good = {0};
+    ssize_t count = fi_cq_read(cq, &good, 1);
+    if (count == 1) fail_at(file, line, "good completion (flags 0x%" PRIx64 "), expected an error", good.flags);
+    if (count == -FI_EAVAIL) {
+      check_returns(fi_cq_readerr(cq, entry, 0), 1, "fi_cq_readerr", file, line);
+      return;
+    }
+    if (count != -FI_EAGAIN) fail_at(file, line, "fi_cq_read returned %s", code_name(count));
+    if (seconds() > deadline) fail_at(file, line, "no error completion within %.1f s", wait);
+    drive_progress();
+  }
+}
+
+void expect_quiet_at(const char *file, int line, struct fid_cq *cq, int milliseconds) {
+  double deadline = seconds() + milliseconds / 1000.0;
+  do {
+    struct fi_cq_tagged_entry entry = {0};
+    ssize_t count = fi_cq_read(cq, &entry, 1);
+    if (count == -FI_EAVAIL) describe_error(file, line, cq);
+    if (count != -FI_EAGAIN) {
+      fail_at(file, line, "fi_cq_read returned %s (flags 0x%" PRIx64 "), expected nothing", code_name(count),
+              entry.flags);
+    }
+    drive_progress();
+  } while (seconds() < deadline);
+}
+
+// ---- processes -----------------------------------------------------------------------------------------------------
+
+struct board {
+  _Atomic int arrived[TEAM_MAX];  // barriers reached by each member
+  _Atomic bool gone[TEAM_MAX];
+  pid_t processes[TEAM_MAX];
+  char addresses[TEAM_MAX][128];
+  _Atomic uint64_t words[TEAM_MAX][64];
+};
+
+_Atomic uint64_t *team_word(struct team *team, int rank, int index) { return &team->board->words[rank][index]; }
+void *team_address(struct team *team, int rank) { return team->board->addresses[rank]; }
+bool in_team(const struct team *team, int rank) { return !atomic_load(&team->board->gone[rank]); }
+
+// A member that ended before its time would leave the others waiting: notice it.
+static void check_members(struct team *team) {
+  if (team->rank != 0) return;
+  for (int rank = 1; rank < team->size; rank++) {
+    int status;
+    if (!in_team(team, rank) || waitpid(team->board->processes[rank], &status, WNOHANG) <= 0) continue;
+    atomic_store(&team->board->gone[rank], true);
+    if (status != 0) failed("process %d of the team ended early with status 0x%x", rank, status);
+  }
+}
+
+void team_barrier(struct team *team) {
+  int goal = atomic_fetch_add(&team->board->arrived[team->rank], 1) + 1;
+  double deadline = deadline_after(2 * DEFAULT_WAIT);
+  for (int rank = 0; rank < team->size; rank++) {
+    while (in_team(team, rank) && atomic_load(&team->board->arrived[rank]) < goal) {
+      drive_progress();
+      check_members(team);
+      sched_yield();
+      if (seconds() > deadline) failed("process %d waited in vain for process %d", team->rank, rank);
+    }
+  }
+}
+
+void team_connect(struct team *team, struct node *node, fi_addr_t *peers) {
+  memcpy(team_address(team, team->rank), node->address, sizeof node->address);
+  team_barrier(team);
+  for (int rank = 0; rank < team->size; rank++) {
+    peers[rank] = FI_ADDR_UNSPEC;
+    if (rank != team->rank) peers[rank] = node_insert(node, team_address(team, rank));
+  }
+  team_barrier(team);
+}
+
+void team_kill(struct team *team, int rank) {
+  pid_t process = team->board->processes[rank];
+  atomic_store(&team->board->gone[rank], true);
+  assert_return_code(kill(process, SIGKILL), errno);
+  int status;
+  assert_int_equal(waitpid(process, &status, 0), process);
+}
+
+static int end_of(pid_t process, double wait) {
+  double deadline = deadline_after(wait);
+  for (;;) {
+    int status;
+    pid_t ended = waitpid(process, &status, WNOHANG);
+    if (ended == process) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (ended < 0) return 255;
+    if (seconds() > deadline) {
+      kill(process, SIGKILL);
+      waitpid(process, &status, 0);
+      return 124;
+    }
+    drive_progress();
+    sleep_ms(1);
+  }
+}
+
+void team_run(int size, void (*body)(struct team *team)) {
+  struct team team = {.size = size};
+  team.board = mmap(NULL, sizeof *team.board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  assert_true(team.board != MAP_FAILED);
+  fflush(NULL);
+  for (int rank = 1; rank < size; rank++) {
+    pid_t process = fork();
+    assert_true(process >= 0);
+    if (process == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      team.rank = rank;
+      body(&team);  // a failed assertion leaves through cmocka and ends this process with status 1
+      fflush(NULL);
+      _exit(0);
+    }
+    team.board->processes[rank] = process;
+  }
+  body(&team);
+  for (int rank = 1; rank < size; rank++) {
+    if (!in_team(&team, rank)) continue;
+    int status = end_of(team.board->processes[rank], 2 * DEFAULT_WAIT);
+    if (status != 0) failed("process %d of the team ended with status %d", rank, status);
+  }
+  munmap(team.board, sizeof *team.board);
+}
+
+int run_in_child(int (*body)(void *argument), void *argument, double wait) {
+  fflush(NULL);
+  pid_t process = fork();
+  assert_true(process >= 0);
+  if (process == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int status = body(argument);
+    fflush(NULL);
+    _exit(status);
+  }
+  return end_of(process, wait);
+}
+
+int main(int argc, char **argv) { return conformance_main(argc, argv); }
