@@ -35,7 +35,14 @@ let package = Package(
     .target(name: "Datagram", dependencies: ["CPlatform", "Containers"], swiftSettings: swiftSettings),
     .target(
       name: "Provider", dependencies: ["Transport", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
-    .target(name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings),
+    .target(
+      name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings,
+      // Names carry their versions (fi_getinfo@FABRIC_1.3), which a linker only accepts with the script that lists them.
+      linkerSettings: [
+        .unsafeFlags([
+          "-Xlinker", "--version-script=\(Context.packageDirectory)/pkgconfig/libfabric-polyfill.map",
+        ])
+      ]),
 
     // Tests, in regular mode only.
     .testTarget(name: "ContainersTests", dependencies: ["Containers"]),

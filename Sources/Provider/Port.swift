@@ -56,8 +56,6 @@ package final class Port {
   var blockedSince: Instant = 0
   /// Bytes posted and not yet offered to the socket.
   var queuedBytes = 0
-  /// Nothing was sent since the program last polled: an endpoint that is idle sends at once.
-  var isIdle = true
   var lastFlush: Instant = 0
 
   // Where the batch of received datagrams is being worked on.

@@ -76,6 +76,8 @@ struct SentPacket: BitwiseCopyable {
   var number: UInt64
   var time: Instant
   var frames = FrameQueue()
+  /// Largest packet number that it acknowledges; 0 when it acknowledges none.
+  var acknowledges: UInt64 = 0
   /// Of a path MTU probe: its loss says nothing about congestion.
   var isProbe = false
 }

@@ -116,6 +116,7 @@ extension TransportEndpoint {
     let entry = sentPackets[packet]
     let size = Int(entry.pointee.size)
     connection.pointee.probeCount = 0
+    connection.pointee.received.forget(below: entry.pointee.acknowledges)
     if entry.pointee.isProbe {
       connection.pointee.mtu.onProbeAcknowledged(size)
       connection.pointee.congestion.setDatagramSize(connection.pointee.mtu.current)

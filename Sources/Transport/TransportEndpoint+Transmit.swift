@@ -76,6 +76,7 @@ extension TransportEndpoint {
     if carriesAck {
       let delay = min((now &- connection.pointee.largestReceivedTime) / 1_000, UInt64(UInt16.max))
       RangeAckFrame.encode(connection.pointee.received, delay: UInt16(delay), &builder.writer)
+      builder.acknowledges = connection.pointee.received.largest
     }
     var isFull = false
     if mayElicit { isFull = fill(connection, &builder, &batch, now: now) }
@@ -140,6 +141,7 @@ extension TransportEndpoint {
     let packet = sentPackets.allocate()!
     sentPackets[packet].initialize(to: SentPacket(size: UInt32(builder.size), number: number, time: now))
     sentPackets[packet].pointee.frames = builder.frames
+    sentPackets[packet].pointee.acknowledges = builder.acknowledges
     connection.pointee.sent.append(packet, in: sentPackets)
     connection.pointee.bytesInFlight += builder.size
     sentEliciting(connection, now: now)

@@ -213,6 +213,12 @@ private let again = -Int(FI_EAGAIN)
       #expect(errorCode { () throws(FabricError) in try queue.prepareToWait() } == FI_EAGAIN)
       #expect(queue.readOne().0 == 1)
     }
+    // A signal is used up by the wait that it ends.
+    try queue.interrupt()
+    #expect(isReadable(descriptor))
+    #expect(queue.wait(into: nil, count: 0, sources: nil, threshold: 0, timeout: -1) == again)
+    try queue.prepareToWait()
+    #expect(!isReadable(descriptor))
     try queue.close()
     try objects.close()
   }
