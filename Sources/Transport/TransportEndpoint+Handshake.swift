@@ -152,7 +152,8 @@ extension TransportEndpoint {
     return nil
   }
 
-  /// Gives up this side's own attempt in favour of the peer's: nothing that was sent has been processed there.
+  /// Gives up this side's own attempt in favour of the peer's: nothing that was sent has been processed there, but it may
+  /// still arrive, late, and be processed then. So packet numbers go on.
   private mutating func becomeResponder(_ connection: UnsafeMutablePointer<Connection>) {
     while !connection.pointee.sent.isEmpty {
       let packet = connection.pointee.sent.first
@@ -161,8 +162,6 @@ extension TransportEndpoint {
       sentPackets.free(packet)
     }
     connection.pointee.bytesInFlight = 0
-    connection.pointee.nextPacketNumber = 1
-    connection.pointee.largestAcked = 0
     connection.pointee.probeCount = 0
     connection.pointee.probesDue = 0
     connection.pointee.lossTime = never

@@ -75,7 +75,7 @@ extension TransportEndpoint {
   private func isAtRest(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
     connection.pointee.unacknowledged == 0 && connection.pointee.sent.isEmpty
       && connection.pointee.initialDeadline == never && !connection.pointee.hasWorkUnderWay
-      && connection.pointee.staged.isEmpty
+      && !hasFrames(connection)
   }
 
   /// Nothing came back for the probe timeout: sends the oldest frames in flight again, or a PROBE (RFC 9002 section
