@@ -173,20 +173,20 @@ package final class CompletionQueue {
   // MARK: Waiting
 
   /// ``read(into:count:sources:)`` that waits up to `timeout` milliseconds, for ever if negative. With
-  /// FI_CQ_COND_THRESHOLD it waits until `threshold` entries are there, or an error; when time is up it returns what there
-  /// is. -FI_ENOSYS for a queue without wait object.
+  /// FI_CQ_COND_THRESHOLD it waits until `threshold` entries are there, though never for more than it could return, or
+  /// until an error is; when time is up it returns what there is. -FI_ENOSYS for a queue without wait object.
   package func wait(
     into buffer: UnsafeMutableRawPointer?, count: Int, sources: UnsafeMutablePointer<UInt64>?, threshold: Int,
     timeout: Int32
   ) -> Int {
     guard let waitObject else { return -Int(FI_ENOSYS) }
-    let wanted = waitsForThreshold ? max(min(threshold, ring.capacity), 1) : 1
+    let wanted = waitsForThreshold ? max(min(threshold, count, ring.capacity), 1) : 1
     let deadline = Clock.deadline(milliseconds: timeout)
     engine.lock()
     defer { engine.unlock() }
     while true {
       engine.progress()
-      if ring.count >= wanted || ring.isErrorFirst { break }
+      if ring.count >= wanted || ring.hasErrors { break }
       if isInterrupted {
         isInterrupted = false
         break
