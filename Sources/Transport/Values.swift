@@ -48,8 +48,8 @@ package struct Slice: BitwiseCopyable {
   }
 }
 
-/// As many slices as `iov_limit` promises.
-package let maximumSlices = 8
+/// Most slices of one operation, on either side: a remote segment may take several.
+package let maximumSlices = 16
 
 /// What an operation does, seen from the side that posts it.
 package enum OperationKind: UInt8, BitwiseCopyable {
