@@ -7,8 +7,8 @@ import Datagram
 ///
 /// Numbers are indices into a table, for FI_AV_MAP too, so looking an address up by number is one load; by address it is
 /// one probe of a hash index. An address that is inserted twice keeps its number and must be removed twice. Insertion is
-/// always over when the call returns; with FI_EVENT its result is told by an event queue. 32 bytes an address, and 24
-/// to 48 of the index. Protected by the engine's lock.
+/// always over when the call returns; with FI_EVENT its result is told by an event queue. 32 bytes an address, and 12
+/// to 24 of the index. Protected by the engine's lock.
 ///
 /// Man page: fi_av(3)
 package final class AddressVector {
