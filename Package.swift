@@ -9,7 +9,8 @@ let swiftSettings: [SwiftSetting] = [
   .enableExperimentalFeature("Embedded", embedded),
   .enableExperimentalFeature("Extern"),
   .enableExperimentalFeature("Lifetimes"),
-  .unsafeFlags(["-wmo"], embedded),
+  // Exclusivity is checked by the tests in regular mode; the checks would cost a call for every access in the library.
+  .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked"], embedded),
 ]
 
 let package = Package(
@@ -34,7 +35,14 @@ let package = Package(
     .target(name: "Datagram", dependencies: ["CPlatform", "Containers"], swiftSettings: swiftSettings),
     .target(
       name: "Provider", dependencies: ["Transport", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
-    .target(name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings),
+    .target(
+      name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings,
+      // Names carry their versions (fi_getinfo@FABRIC_1.3), which a linker only accepts with the script that lists them.
+      linkerSettings: [
+        .unsafeFlags([
+          "-Xlinker", "--version-script=\(Context.packageDirectory)/pkgconfig/libfabric-polyfill.map",
+        ])
+      ]),
 
     // Tests, in regular mode only.
     .testTarget(name: "ContainersTests", dependencies: ["Containers"]),
@@ -47,7 +55,9 @@ let package = Package(
       path: "Tests/Simulator"),
     .testTarget(name: "TransportTests", dependencies: ["SimulationSupport", "Transport", "Packet"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
-    .testTarget(name: "ProviderTests", dependencies: ["Provider", "Datagram", "CPlatform", "CFabric"]),
+    // With FabricABI because the C of CFabric calls back into it.
+    .testTarget(
+      name: "ProviderTests", dependencies: ["FabricABI", "Provider", "Datagram", "CPlatform", "CFabric"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -19,7 +19,6 @@ from cases import SKIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "build/lib/libfabric-polyfill.so"
-VERSION_SCRIPT = ROOT / "pkgconfig/libfabric-polyfill.map"
 LOGS = ROOT / "build/test"
 
 
@@ -71,10 +70,12 @@ SUITES = (
     Suite("scripts", "shellcheck",
           f'echo "files: $({SHELL_SOURCES} | wc -l)"; {SHELL_SOURCES} | {LINT_SHELL}', 1, count=count_files),
     Suite("unit", "swift test (regular mode)",
-          f"swift test -Xlinker --version-script={VERSION_SCRIPT}", 15, needs="Tests/*Tests/*.swift",
+          "swift test", 15, needs="Tests/*Tests/*.swift",
           count=count_swift_testing),
     Suite("abi", "layouts, values, symbols and versions against the facts",
           "Tests/ABITests/run.py", 5, needs="Tests/ABITests/run.py"),
+    Suite("behaviour", "the core calls without a C compiler, and every variable",
+          "Tests/ABITests/behaviour/run.py", 3, needs="Tests/ABITests/behaviour/run.py"),
     Suite("install", "installed, moved and drop-in trees used by C and C++ programs",
           "Tests/Install/run", 5, needs="Tests/Install/run"),
     Suite("conformance", "one set of C programs on every library",

@@ -66,17 +66,28 @@ private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePoi
   }
 }
 
-/// fi_endpoint(3), fi_enable: from now on the data path's tables are the real ones.
+/// fi_endpoint(3), fi_enable; fi_control(3), FI_GETOPSFLAG and FI_SETOPSFLAG
 private func ep_control(
   _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
 ) -> Int32 {
-  guard Int(command) == Int(FI_ENABLE) else { return notBuilt }
-  return status { () throws(FabricError) in
-    try object(fid, lfp_ep.self).enable()
-    let ep = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: fid_ep.self)
-    ep.pointee.msg = UnsafeMutablePointer(&messageOps)
-    ep.pointee.tagged = UnsafeMutablePointer(&taggedOps)
-    ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
+  status { () throws(FabricError) in
+    let endpoint = object(fid, lfp_ep.self)
+    switch Int(command) {
+    case Int(FI_ENABLE):
+      try endpoint.enable()
+      // From now on the data path's tables are the real ones.
+      let ep = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: fid_ep.self)
+      ep.pointee.msg = UnsafeMutablePointer(&messageOps)
+      ep.pointee.tagged = UnsafeMutablePointer(&taggedOps)
+      ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
+    case Int(FI_GETOPSFLAG):
+      guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
+      flags.pointee = try endpoint.operationFlags(flags.pointee)
+    case Int(FI_SETOPSFLAG):
+      guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
+      try endpoint.setOperationFlags(flags.pointee)
+    default: throw .notImplemented
+    }
   }
 }
 

@@ -2,7 +2,8 @@ import CFabric
 import Provider
 
 // fi_getinfo, fi_dupinfo and fi_freeinfo, for every symbol version that structures grew with. Whatever the version,
-// results have the newest layout: older programs look at the beginning only.
+// results have the newest layout: older programs look at the beginning only. Versions are the shared library's; a
+// program that contains this module has the newest, by its plain name.
 //
 // Man page: fi_getinfo(3)
 
@@ -30,13 +31,19 @@ private func getInfo(
 }
 
 /// The entries for a request; for programs linked with version 1.10 or compiled now.
-@_cdecl("fi_getinfo@@FABRIC_1.10") public func fi_getinfo_1_10(
+#if hasFeature(Embedded)
+@_cdecl("fi_getinfo@@FABRIC_1.10")
+#else
+@_cdecl("fi_getinfo")
+#endif
+public func fi_getinfo_1_10(
   _ version: UInt32, _ node: UnsafePointer<CChar>?, _ service: UnsafePointer<CChar>?, _ flags: UInt64,
   _ hints: UnsafePointer<fi_info>?, _ info: UnsafeMutablePointer<UnsafeMutablePointer<fi_info>?>?
 ) -> Int32 {
   getInfo(version, node, service, flags, hints, info)
 }
 
+#if hasFeature(Embedded)
 /// The entries for a request; for programs linked with version 1.9.
 @_cdecl("fi_getinfo@FABRIC_1.9") public func fi_getinfo_1_9(
   _ version: UInt32, _ node: UnsafePointer<CChar>?, _ service: UnsafePointer<CChar>?, _ flags: UInt64,
@@ -92,6 +99,7 @@ private func getInfo(
 ) -> Int32 {
   StructureSizes.version1_0.widen(hints) { getInfo(version, node, service, flags, $0, info) }
 }
+#endif
 
 // MARK: fi_dupinfo
 
@@ -102,12 +110,18 @@ private func duplicate(_ info: Hints?) -> Info? {
 }
 
 /// A copy of a structure; for programs linked with version 1.10 or compiled now.
-@_cdecl("fi_dupinfo@@FABRIC_1.10") public func fi_dupinfo_1_10(
+#if hasFeature(Embedded)
+@_cdecl("fi_dupinfo@@FABRIC_1.10")
+#else
+@_cdecl("fi_dupinfo")
+#endif
+public func fi_dupinfo_1_10(
   _ info: UnsafePointer<fi_info>?
 ) -> UnsafeMutablePointer<fi_info>? {
   duplicate(info)
 }
 
+#if hasFeature(Embedded)
 /// A copy of a structure; for programs linked with version 1.9.
 @_cdecl("fi_dupinfo@FABRIC_1.9") public func fi_dupinfo_1_9(
   _ info: UnsafePointer<fi_info>?
@@ -156,16 +170,23 @@ private func duplicate(_ info: Hints?) -> Info? {
 ) -> UnsafeMutablePointer<fi_info>? {
   StructureSizes.version1_0.widen(info) { duplicate($0) }
 }
+#endif
 
 // MARK: fi_freeinfo
 
 // All structures that programs hold came from this library, in its layout.
 
 /// Gives back a list of structures; for programs linked with version 1.10 or compiled now.
-@_cdecl("fi_freeinfo@@FABRIC_1.10") public func fi_freeinfo_1_10(_ info: UnsafeMutablePointer<fi_info>?) {
+#if hasFeature(Embedded)
+@_cdecl("fi_freeinfo@@FABRIC_1.10")
+#else
+@_cdecl("fi_freeinfo")
+#endif
+public func fi_freeinfo_1_10(_ info: UnsafeMutablePointer<fi_info>?) {
   InfoMemory.free(info)
 }
 
+#if hasFeature(Embedded)
 /// Gives back a list of structures; for programs linked with version 1.9.
 @_cdecl("fi_freeinfo@FABRIC_1.9") public func fi_freeinfo_1_9(_ info: UnsafeMutablePointer<fi_info>?) {
   InfoMemory.free(info)
@@ -200,3 +221,4 @@ private func duplicate(_ info: Hints?) -> Info? {
 @_cdecl("fi_freeinfo@FABRIC_1.0") public func fi_freeinfo_1_0(_ info: UnsafeMutablePointer<fi_info>?) {
   InfoMemory.free(info)
 }
+#endif

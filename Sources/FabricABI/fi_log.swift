@@ -10,8 +10,8 @@ import Provider
   Log.isEnabled(provider: prov, level: level.rawValue, subsystem: subsys.rawValue) ? 1 : 0
 }
 
-/// As fi_log_enabled, but 1 at most once in FI_LOG_INTERVAL milliseconds for each `showtime`, which the caller starts at
-/// 0 and keeps. Without a `showtime` nothing is limited. Any thread.
+/// As fi_log_enabled, but 1 at most once in FI_LOG_INTERVAL milliseconds for each `showtime`, which the caller starts
+/// at 0 and keeps. Without a `showtime` nothing is limited. Any thread.
 ///
 /// Man page: fi_provider(3)
 @c @implementation public func fi_log_ready(

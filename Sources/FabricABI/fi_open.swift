@@ -6,8 +6,8 @@ import Provider
 /// takes a monitor of memory mappings. Names compare without case.
 ///
 /// Returns 0; -FI_EINVAL for attributes, which neither has, for a version below 1.13 or a missing argument;
-/// -FI_EBADFLAGS for any flag; -FI_EALREADY for "logging" while a program's functions are in use; -FI_ENOMEM; -FI_ENOSYS
-/// for another name. Any thread.
+/// -FI_EBADFLAGS for any flag; -FI_EALREADY for "logging" while a program's functions are in use; -FI_ENOMEM;
+/// -FI_ENOSYS for another name. Any thread.
 ///
 /// Man page: fi_open(3)
 @c @implementation public func fi_open(

@@ -27,9 +27,9 @@ import Provider
 /// Man page: fi_getparams(3)
 @c @implementation public func fi_freeparams(_ params: UnsafeMutablePointer<fi_param>!) { Parameters.free(params) }
 
-/// Stores the value of a declared variable: a `char *` that stays the environment's, an `int`, an `int` of 0 or 1, or a
-/// `size_t`. Returns 0, -FI_ENOENT if the variable was never declared, -FI_ENODATA if it is not set, or -FI_EINVAL for a
-/// missing argument or a text that is no truth value; then the value is left alone. Any thread.
+/// Stores the value of a declared variable: a `char *` that stays the environment's, an `int`, an `int` of 0 or 1, or
+/// a `size_t`. Returns 0, -FI_ENOENT if the variable was never declared, -FI_ENODATA if it is not set, or -FI_EINVAL
+/// for a missing argument or a text that is no truth value; then the value is left alone. Any thread.
 ///
 /// Man page: fi_provider(3)
 @c @implementation public func fi_param_get(

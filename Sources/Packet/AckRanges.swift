@@ -50,6 +50,14 @@ package struct AckRanges: BitwiseCopyable {
     return isFirst
   }
 
+  /// Drops the runs wholly below a number: the sender has heard of them, and what is missing between them was sent
+  /// again since (RFC 9000 section 13.2.4). Numbers below what is left count as received.
+  package mutating func forget(below number: UInt64) {
+    guard count > 1 else { return }
+    while count > 1 && runs[count - 1].last < number { count -= 1 }
+    floor = max(floor, runs[count - 1].first - 1)
+  }
+
   private mutating func insertOutOfOrder(_ number: UInt64) {
     var index = 0
     while index < count && number < runs[index].first { index += 1 }

@@ -198,8 +198,10 @@ package struct AddressRequest {
     interface.isLoopback ? 2 : interface.address.isLinkLocal ? 1 : 0
   }
 
-  private func warn(_ message: StaticString, _ address: SocketAddress) {
-    Log.write(.warn, .fabric) { text in
+  private func warn(
+    _ message: StaticString, _ address: SocketAddress, function: StaticString = #function, line: Int32 = #line
+  ) {
+    Log.write(.warn, .fabric, function: function, line: line) { text in
       text.append(message)
       text.append(address: address)
     }

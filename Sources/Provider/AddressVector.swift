@@ -34,14 +34,19 @@ package final class AddressVector {
 
   /// Throws FI_EINVAL for a type that is not the domain's, or unknown flags; FI_ENOSYS for shared vectors and
   /// asynchronous insertion.
-  package init(_ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>) throws(FabricError) {
+  package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
-    let count = attributes.pointee.count
     if attributes.pointee.name != nil { throw .notImplemented }
     guard flags & ~(FI_EVENT | FI_READ | FI_SYMMETRIC | FI_PEER) == 0 else { throw .invalidArgument }
     if flags & (FI_EVENT | FI_PEER) != 0 { throw .notImplemented }
-    type = try Self.type(attributes.pointee.type, in: domain)
+    let type = try Self.type(attributes.pointee.type, in: domain)
+    self.init(domain, type, count: attributes.pointee.count)
+  }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  private init(_ domain: Domain, _ type: fi_av_type, count: Int) {
     self.domain = domain
+    self.type = type
     chunks = .allocate(capacity: chunkCapacity)
     // The count is a hint; a senseless one must not take memory.
     index = HashIndex(minimumCapacity: min(max(count, 16), 1 << 20))

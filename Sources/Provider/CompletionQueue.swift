@@ -26,29 +26,36 @@ package final class CompletionQueue {
 
   /// Throws FI_EINVAL for unknown formats, flags, wait conditions or wait objects, FI_ENOSYS for a peer's queue, and what
   /// ``WaitObject/open(_:waitSet:watching:)`` throws.
-  package init(_ domain: Domain, _ attributes: UnsafePointer<fi_cq_attr>) throws(FabricError) {
+  package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_cq_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
-    let size = attributes.pointee.size
-    let condition = attributes.pointee.wait_cond
     guard flags & ~FI_AFFINITY == 0 else {
       throw flags & FI_PEER != 0 ? .notImplemented : .invalidArgument
     }
-    switch attributes.pointee.format {
-    case FI_CQ_FORMAT_UNSPEC: format = FI_CQ_FORMAT_CONTEXT
-    case FI_CQ_FORMAT_CONTEXT, FI_CQ_FORMAT_MSG, FI_CQ_FORMAT_DATA, FI_CQ_FORMAT_TAGGED:
-      format = attributes.pointee.format
-    default: throw .invalidArgument
-    }
-    if attributes.pointee.wait_obj != FI_WAIT_NONE {
-      guard condition.rawValue <= FI_CQ_COND_THRESHOLD.rawValue else { throw .invalidArgument }
-    }
+    let wanted = attributes.pointee.format
+    guard wanted.rawValue <= FI_CQ_FORMAT_TAGGED.rawValue else { throw .invalidArgument }
+    let size = attributes.pointee.size
     guard size >= 0 && size <= Self.maximumSize else { throw .invalidArgument }
+    let wait = attributes.pointee.wait_obj
+    let condition = attributes.pointee.wait_cond
+    guard wait == FI_WAIT_NONE || condition.rawValue <= FI_CQ_COND_THRESHOLD.rawValue else { throw .invalidArgument }
+    // The engine makes descriptors when it is first asked for them.
+    let watched = wait == FI_WAIT_NONE ? nil : domain.engine.waitDescriptor
+    let waitObject = try WaitObject.open(wait, waitSet: attributes.pointee.wait_set, watching: watched)
+    self.init(
+      domain, format: wanted == FI_CQ_FORMAT_UNSPEC ? FI_CQ_FORMAT_CONTEXT : wanted,
+      capacity: size == 0 ? Self.defaultSize : size, waitsForThreshold: condition == FI_CQ_COND_THRESHOLD, waitObject)
+  }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  private init(
+    _ domain: Domain, format: fi_cq_format, capacity: Int, waitsForThreshold: Bool, _ waitObject: WaitObject?
+  ) {
     self.domain = domain
+    self.format = format
+    self.waitsForThreshold = waitsForThreshold
+    self.waitObject = waitObject
     engine = domain.engine
-    waitsForThreshold = condition == FI_CQ_COND_THRESHOLD
-    ring = CompletionRing(capacity: size == 0 ? Self.defaultSize : size)
-    waitObject = try WaitObject.open(
-      attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set, watching: domain.engine.waitDescriptor)
+    ring = CompletionRing(capacity: capacity)
     engine.lock()
     domain.addChild()
     engine.unlock()
@@ -208,7 +215,8 @@ package final class CompletionQueue {
     isInterrupted = true
     isSignalled = true
     waitObject.signal()
-    engine.signal()
+    // Only there do waiting calls sleep on the engine itself; elsewhere its signal would end every later sleep.
+    if engine.waitDescriptor < 0 { engine.signal() }
   }
 
   /// Whether the program may sleep on the queue's descriptor: throws FI_EAGAIN when it should read first, FI_EINVAL

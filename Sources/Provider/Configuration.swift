@@ -95,8 +95,10 @@ package struct Configuration {
     return nil
   }
 
-  private static func warn(_ variable: Variable, _ value: CString) {
-    Log.write(.warn, .core) { text in
+  private static func warn(
+    _ variable: Variable, _ value: CString, function: StaticString = #function, line: Int32 = #line
+  ) {
+    Log.write(.warn, .core, function: function, line: line) { text in
       text.append(variable.description.environmentName)
       text.append("=")
       text.append(value)

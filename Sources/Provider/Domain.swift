@@ -26,22 +26,37 @@ package final class Domain {
 
   /// Opens a domain on `fabric` as an entry of fi_getinfo describes it. Throws FI_EINVAL for attributes that this
   /// provider never offers.
-  package init(_ fabric: Fabric, _ info: UnsafePointer<fi_info>) throws(FabricError) {
+  package convenience init(_ fabric: Fabric, _ info: UnsafePointer<fi_info>) throws(FabricError) {
     guard let attributes = info.pointee.domain_attr, let name = attributes.pointee.name else { throw .invalidArgument }
-    self.fabric = fabric
-    guard let copy = strdup(name) else { throw .noMemory }
-    self.name = CString(copy)
-    threading = try Self.threading(attributes.pointee.threading)
-    let automatic = try Self.isAutomatic(attributes.pointee.progress)
-    memoryMode = try Self.memoryMode(UInt32(bitPattern: attributes.pointee.mr_mode))
-    addressType = try Self.addressType(attributes.pointee.av_type)
+    let threading = try Self.threading(attributes.pointee.threading)
+    let isAutomatic = try Self.isAutomatic(attributes.pointee.progress)
+    let memoryMode = try Self.memoryMode(UInt32(bitPattern: attributes.pointee.mr_mode))
+    let addressType = try Self.addressType(attributes.pointee.av_type)
     guard attributes.pointee.resource_mgmt.rawValue <= FI_RM_ENABLED.rawValue else { throw .invalidArgument }
-    guard try Self.isSocketFormat(info.pointee.addr_format) else { throw .invalidArgument }
-    addressFormat = info.pointee.addr_format
-    capabilities = info.pointee.caps | attributes.pointee.caps
+    let format = info.pointee.addr_format
+    guard Self.isSocketFormat(format) else { throw .invalidArgument }
+    let engine = try ProgressEngine(locking: threading != FI_THREAD_DOMAIN || isAutomatic, automatic: isAutomatic)
+    guard let copy = strdup(name) else { throw .noMemory }
+    self.init(
+      fabric, engine, ownedName: CString(copy), threading, addressType, addressFormat: format, memoryMode: memoryMode,
+      capabilities: info.pointee.caps | attributes.pointee.caps)
+  }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  private init(
+    _ fabric: Fabric, _ engine: ProgressEngine, ownedName: CString, _ threading: fi_threading,
+    _ addressType: fi_av_type, addressFormat: UInt32, memoryMode: UInt32, capabilities: UInt64
+  ) {
+    self.fabric = fabric
+    self.engine = engine
+    self.threading = threading
+    self.addressType = addressType
+    self.addressFormat = addressFormat
+    self.memoryMode = memoryMode
+    self.capabilities = capabilities
+    name = ownedName
     regions = RegionTable(
       areVirtual: memoryMode & UInt32(FI_MR_VIRT_ADDR) != 0, choosesKeys: memoryMode & UInt32(FI_MR_PROV_KEY) != 0)
-    engine = try ProgressEngine(locking: threading != FI_THREAD_DOMAIN || automatic, automatic: automatic)
     fabric.addChild()
   }
 
@@ -106,7 +121,7 @@ package final class Domain {
     return value
   }
 
-  private static func isSocketFormat(_ format: UInt32) throws(FabricError) -> Bool {
+  private static func isSocketFormat(_ format: UInt32) -> Bool {
     switch format {
     case UInt32(FI_FORMAT_UNSPEC), UInt32(FI_SOCKADDR), UInt32(FI_SOCKADDR_IN), UInt32(FI_SOCKADDR_IN6),
       UInt32(FI_SOCKADDR_IP):

@@ -274,6 +274,36 @@ package final class Endpoint {
     minimumMultiReceive = value.loadUnaligned(as: Int.self)
   }
 
+  /// FI_GETOPSFLAG of fi_control: the flags of operations whose call takes none. `direction` is FI_TRANSMIT or FI_RECV;
+  /// throws FI_EINVAL for anything else.
+  package func operationFlags(_ direction: UInt64) throws(FabricError) -> UInt64 {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    switch direction & (FI_TRANSMIT | FI_RECV) {
+    case FI_TRANSMIT: return options.transmitFlags
+    case FI_RECV: return options.receiveFlags
+    default: throw .invalidArgument
+    }
+  }
+
+  /// FI_SETOPSFLAG of fi_control: `flags` holds the new flags and FI_TRANSMIT or FI_RECV. Throws FI_EINVAL for neither
+  /// or both, FI_EBADFLAGS for flags that are no defaults.
+  package func setOperationFlags(_ flags: UInt64) throws(FabricError) {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    let operations = flags & ~(FI_TRANSMIT | FI_RECV)
+    switch flags & (FI_TRANSMIT | FI_RECV) {
+    case FI_TRANSMIT:
+      if operations & ~Capabilities.transmitFlags != 0 { throw .badFlags }
+      options.transmitFlags = operations
+    case FI_RECV:
+      if operations & ~Capabilities.receiveFlags != 0 { throw .badFlags }
+      options.receiveFlags = operations
+    default: throw .invalidArgument
+    }
+    port?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
+  }
+
   private static func store<Value: BitwiseCopyable>(
     _ option: Value, _ value: UnsafeMutableRawPointer, _ length: inout Int
   ) throws(FabricError) {

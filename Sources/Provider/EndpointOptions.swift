@@ -34,3 +34,6 @@ package struct EndpointOptions {
     capabilities & FI_DIRECTED_RECV != 0 || (tagged && capabilities & FI_TAGGED_DIRECTED_RECV != 0)
   }
 }
+
+/// FI_ADDR_UNSPEC: a receive from anybody.
+package let unspecifiedAddress = UInt64.max

@@ -17,16 +17,23 @@ package final class EventQueue {
   private var bindings = 0
 
   /// Throws FI_EINVAL for unknown flags or wait objects, and what ``WaitObject/open(_:waitSet:watching:)`` throws.
-  package init(_ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>) throws(FabricError) {
+  package convenience init(_ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
     guard flags & ~(FI_WRITE | FI_AFFINITY) == 0 else {
       throw flags & FI_PEER != 0 ? .notImplemented : .invalidArgument
     }
-    self.fabric = fabric
-    isWritable = flags & FI_WRITE != 0
+    let waitObject = try WaitObject.open(attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set)
     // The size is a hint: a program that asked for little must not lose events.
-    ring = EventRing(capacity: max(attributes.pointee.size, Self.leastCapacity))
-    waitObject = try WaitObject.open(attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set)
+    let capacity = max(attributes.pointee.size, Self.leastCapacity)
+    self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waitObject)
+  }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  private init(_ fabric: Fabric, isWritable: Bool, capacity: Int, _ waitObject: WaitObject?) {
+    self.fabric = fabric
+    self.isWritable = isWritable
+    self.waitObject = waitObject
+    ring = EventRing(capacity: capacity)
     fabric.addChild()
   }
 

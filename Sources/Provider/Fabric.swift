@@ -16,9 +16,14 @@ package final class Fabric {
   private var children = 0
 
   /// `name` is copied. Throws FI_ENOMEM.
-  package init(name: CString, apiVersion: APIVersion) throws(FabricError) {
+  package convenience init(name: CString, apiVersion: APIVersion) throws(FabricError) {
     guard let copy = strdup(name) else { throw .noMemory }
-    self.name = CString(copy)
+    self.init(ownedName: CString(copy), apiVersion)
+  }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  private init(ownedName: CString, _ apiVersion: APIVersion) {
+    name = ownedName
     self.apiVersion = apiVersion
   }
 

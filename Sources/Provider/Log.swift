@@ -3,7 +3,7 @@ import CPlatform
 import Datagram
 import Synchronization
 
-/// Messages for whoever set FI_LOG_LEVEL. With the variable unset nothing is written anywhere and a check costs one load.
+/// Messages for whoever set FI_LOG_LEVEL. With the variable unset nothing is written and a check costs one load.
 ///
 /// Any thread. One message is one write(2), so that lines of several threads do not mix.
 ///

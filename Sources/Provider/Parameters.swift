@@ -17,11 +17,12 @@ package enum ParameterKind: UInt32 {
 package enum Parameters {
   /// Declares a variable. An earlier declaration of the same name stays and is found first.
   ///
-  /// Throws ``FabricError/invalidArgument`` for a missing name or help text or an unknown kind, ``FabricError/noMemory``.
+  /// Throws ``FabricError/invalidArgument`` for a missing name or help text or an unknown kind; or
+  /// ``FabricError/noMemory``.
   package static func define(
     provider: UnsafePointer<fi_provider>?, name: CString?, kind: UInt32, help: CString?
   ) throws(FabricError) {
-    guard let name, let help, help[0] != 0, let kind = ParameterKind(rawValue: kind) else { throw .invalidArgument }
+    guard let name, let help, let kind = ParameterKind(rawValue: kind) else { throw .invalidArgument }
     let owner = ProviderRecord.normalized(provider)
     let prefix = owner == UnsafePointer(ProviderRecord.core) ? nil : owner.pointee.name
     guard let entry = Entry.make(owner: owner, prefix: prefix, name: name, kind: kind, help: help) else {

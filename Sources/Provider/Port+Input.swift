@@ -9,7 +9,6 @@ extension Port {
   /// While the socket does not take what was sent before, nothing is received: completions must not reach the program
   /// while a datagram that reads its memory is still on the way.
   package func pump(_ now: Instant) {
-    isIdle = true
     guard batch.isEmpty || sendBatch(now) else { return }
     var isEmpty = false
     if inputIndex >= inputCount {
@@ -23,10 +22,7 @@ extension Port {
     if isEmpty { transport.pollIdle(now: now) }
     if transport.nextTimeout() <= now { transport.handleTimeout(now: now) }
     drain(now)
-    if transport.wantsTransmit {
-      flush(now)
-      isIdle = true
-    }
+    if transport.wantsTransmit { flush(now) }
   }
 
   /// Feeds received datagrams, one by one, until all are done or the completion queue is full.

@@ -109,7 +109,7 @@ extension Port {
     lock()
     defer { unlock() }
     var wanted = PostedReceive.anyConnection
-    if address != UInt64.max && (kind == FI_TAGGED ? directsTagged : directsMessages) {
+    if address != unspecifiedAddress && (kind == FI_TAGGED ? directsTagged : directsMessages) {
       guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
       wanted = connection
     }
@@ -176,7 +176,7 @@ extension Port {
     defer { unlock() }
     if flags & FI_PEEK == 0 { return claim(pieces, kind, context, flags) }
     var wanted = PostedReceive.anyConnection
-    if address != UInt64.max && (kind == FI_TAGGED ? directsTagged : directsMessages) {
+    if address != unspecifiedAddress && (kind == FI_TAGGED ? directsTagged : directsMessages) {
       guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
       wanted = connection
     }

@@ -6,12 +6,12 @@ import Transport
 extension Port {
   /// Sends what is queued if the moment is right.
   ///
-  /// At once when the endpoint was idle, so that a single message leaves within the call that posts it; at once when a
-  /// full datagram's worth is queued, or when the last flush was a while ago, so that nothing waits for a program that
-  /// computes; otherwise with the next poll, many messages in one datagram.
+  /// At once when nothing else is under way, so that a single message leaves within the call that posts it; at once when
+  /// a good deal is queued, or when the last flush was a while ago, so that nothing waits for a program that computes;
+  /// otherwise with the next poll, many messages in one datagram.
   @inline(__always)
   func flushIfDue(_ now: Instant) {
-    if isIdle || queuedBytes >= Self.flushBytes || now &- lastFlush > Self.flushInterval
+    if outstanding == 1 || queuedBytes >= Self.flushBytes || now &- lastFlush > Self.flushInterval
       || binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep })
     {
       flush(now)
@@ -20,7 +20,6 @@ extension Port {
 
   /// Sends all that the transport has ready, as far as the socket takes it.
   func flush(_ now: Instant) {
-    isIdle = false
     queuedBytes = 0
     lastFlush = now
     guard batch.isEmpty || sendBatch(now) else { return }

@@ -31,9 +31,9 @@ package final class Port {
   let binding: Binding
   package let options: EndpointOptions
   /// Flags of operations whose call takes none, and what is added to the flags of the others.
-  package let transmitFlags: UInt64
+  package private(set) var transmitFlags: UInt64
   package let messageTransmitFlags: UInt64
-  package let receiveFlags: UInt64
+  package private(set) var receiveFlags: UInt64
   package let messageReceiveFlags: UInt64
   let directsMessages: Bool
   let directsTagged: Bool
@@ -56,8 +56,6 @@ package final class Port {
   var blockedSince: Instant = 0
   /// Bytes posted and not yet offered to the socket.
   var queuedBytes = 0
-  /// Nothing was sent since the program last polled: an endpoint that is idle sends at once.
-  var isIdle = true
   var lastFlush: Instant = 0
 
   // Where the batch of received datagrams is being worked on.
@@ -92,6 +90,12 @@ package final class Port {
   }
 
   deinit { outgoing.deallocate() }
+
+  /// Changes the flags of operations whose call takes none (FI_SETOPSFLAG).
+  package func setFlags(transmit: UInt64, receive: UInt64) {
+    transmitFlags = transmit | messageTransmitFlags
+    receiveFlags = receive | messageReceiveFlags
+  }
 
   package var descriptor: Int32 { socket.descriptor }
   package var localAddress: SocketAddress { socket.localAddress }

@@ -36,18 +36,23 @@ package final class WaitObject {
     }
   }
 
-  private init(_ kind: fi_wait_obj, watching watched: Int32?) throws(FabricError) {
-    self.kind = kind
-    do {
+  private convenience init(_ kind: fi_wait_obj, watching watched: Int32?) throws(FabricError) {
+    do throws(SystemError) {
       var poller = try Poller()
       let wake = try WakeDescriptor()
       try poller.add(wake.descriptor)
       if let watched, watched >= 0 { try poller.add(watched) }
-      self.poller = poller
-      self.wake = wake
+      self.init(kind, poller, wake)
     } catch {
       throw FabricError(code: error.code)
     }
+  }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  private init(_ kind: fi_wait_obj, _ poller: consuming Poller, _ wake: consuming WakeDescriptor) {
+    self.kind = kind
+    self.poller = poller
+    self.wake = wake
   }
 
   /// Ends the sleep of everybody, now and until ``drain()``. Any thread.

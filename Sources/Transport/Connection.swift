@@ -95,6 +95,8 @@ struct Connection: BitwiseCopyable {
   var stagedBytes = 0
   var activeWrites: UInt32 = 0
   var activePulls: UInt32 = 0
+  /// Eager operations of which fragments are missing.
+  var incompleteEager: UInt32 = 0
   /// Eager bytes of the operations that have started.
   var creditReceived: UInt64 = 0
   var creditConsumed: UInt64 = 0
@@ -136,7 +138,11 @@ struct Connection: BitwiseCopyable {
     milliseconds(UInt64(max(peer.maximumSilence, 1_000)))
   }
 
-  var hasWorkUnderWay: Bool { !operations.isEmpty || !responses.isEmpty || activePulls > 0 || activeWrites > 0 }
+  /// Something of this side's waits for the peer, be it only that the rest of a message comes.
+  var hasWorkUnderWay: Bool {
+    !operations.isEmpty || !responses.isEmpty || activePulls > 0 || activeWrites > 0 || incompleteEager > 0
+      || !staged.isEmpty
+  }
 
   /// The time until the next probe (RFC 9002 section 6.2.1), doubled for each that was not answered.
   var probeTimeout: UInt64 {

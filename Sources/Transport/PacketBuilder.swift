@@ -11,6 +11,8 @@ struct PacketBuilder: ~Copyable {
   var frames = FrameQueue()
   /// Something in it wants to be acknowledged.
   var isEliciting = false
+  /// Largest packet number that it acknowledges; 0 when it acknowledges none.
+  var acknowledges: UInt64 = 0
   /// A frame with payload, or that starts an operation, is in it.
   var hasPayload = false
 

@@ -16,8 +16,10 @@ enum PendingAnswer: UInt8, BitwiseCopyable {
 struct ReceiveCursor: BitwiseCopyable {
   /// Frames of the datagram are left, or its packet is still to be recorded.
   var isActive = false
-  /// The packet cannot be processed to its end: it is not acknowledged and will come again.
+  /// The packet is malformed: its rest is not looked at and it is not acknowledged.
   var isAbandoned = false
+  /// There was no room for something that the packet brought: it is not acknowledged and will come again.
+  var lacksRoom = false
   var connection: UnsafeMutablePointer<Connection>!
   var reader = ByteReader(UnsafeRawBufferPointer(start: nil, count: 0))
   var packetNumber: UInt64 = 0

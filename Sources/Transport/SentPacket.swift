@@ -25,6 +25,8 @@ struct SentFrame: BitwiseCopyable {
   var next: UInt32 = .max
   var kind: SentFrameKind
   var status: UInt8 = 0
+  /// The slot is that of an answer to a peer's read, whose sequence numbers are the peer's.
+  var isResponse = false
   var slot: UInt32 = 0
   /// Guards against a slot that was reused since.
   var sequence: UInt32 = 0
@@ -74,6 +76,8 @@ struct SentPacket: BitwiseCopyable {
   var number: UInt64
   var time: Instant
   var frames = FrameQueue()
+  /// Largest packet number that it acknowledges; 0 when it acknowledges none.
+  var acknowledges: UInt64 = 0
   /// Of a path MTU probe: its loss says nothing about congestion.
   var isProbe = false
 }

@@ -144,6 +144,8 @@ struct InboundTransfer: ListLinked {
   var wantsDone: Bool
   /// A pulled write that waits until an earlier one to the same memory is over.
   var isDeferred = false
+  /// Eager, and fragments of it are missing: counted in its connection's `incompleteEager`.
+  var isIncomplete = false
   /// Nobody wants it: what still comes is dropped and no event tells.
   var isDiscarded = false
   /// Its connection is gone; nothing is to be told to the peer.

@@ -116,6 +116,7 @@ extension TransportEndpoint {
     let entry = sentPackets[packet]
     let size = Int(entry.pointee.size)
     connection.pointee.probeCount = 0
+    connection.pointee.received.forget(below: entry.pointee.acknowledges)
     if entry.pointee.isProbe {
       connection.pointee.mtu.onProbeAcknowledged(size)
       connection.pointee.congestion.setDatagramSize(connection.pointee.mtu.current)
@@ -138,7 +139,7 @@ extension TransportEndpoint {
   private mutating func frameAcknowledged(_ frame: SentFrame, _ connection: UnsafeMutablePointer<Connection>) {
     switch frame.kind {
     case .payload, .announcement:
-      guard let entry = liveOperation(frame.slot, frame.sequence, connection.pointee.index) else { return }
+      guard let entry = liveOperation(frame, connection) else { return }
       entry.pointee.frames -= 1
       completeIfAcknowledged(frame.slot)
     case .done, .pull, .pullRead, .accept, .credit, .close: break
@@ -163,6 +164,7 @@ extension TransportEndpoint {
   mutating func detectLosses(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
     let delay = connection.pointee.rtt.lossDelay
     connection.pointee.lossTime = never
+    var isShrinking = false
     var previous: UInt32 = .max
     var packet = connection.pointee.sent.first
     while packet != .max {
@@ -173,19 +175,22 @@ extension TransportEndpoint {
       let isBehind = entry.pointee.number &+ connection.pointee.reorderingThreshold <= connection.pointee.largestAcked
       if isBehind || lostAt <= now {
         connection.pointee.sent.remove(packet, after: previous, in: sentPackets)
-        packetLost(packet, connection, now: now)
+        isShrinking = packetLost(packet, connection, now: now) || isShrinking
       } else {
         connection.pointee.lossTime = min(connection.pointee.lossTime, lostAt)
         previous = packet
       }
       packet = next
     }
+    // Takes further packets out of flight: not while the list is walked.
+    if isShrinking { pathShrank(connection, now: now) }
   }
 
-  /// Gives a packet up that was taken out of flight: its frames are due again.
+  /// Gives a packet up that was taken out of flight: its frames are due again. Returns whether the path turned out to
+  /// carry less than believed.
   private mutating func packetLost(
     _ packet: UInt32, _ connection: UnsafeMutablePointer<Connection>, now: Instant
-  ) {
+  ) -> Bool {
     let entry = sentPackets[packet]
     let size = Int(entry.pointee.size)
     if entry.pointee.isProbe {
@@ -200,7 +205,7 @@ extension TransportEndpoint {
     let isShrinking = !entry.pointee.isProbe && connection.pointee.mtu.onLost(size)
     sentPackets.free(packet)
     markReady(connection)
-    if isShrinking { pathShrank(connection, now: now) }
+    return isShrinking
   }
 
   /// The path carries smaller datagrams than before: what is under way in larger ones is lost.
@@ -238,8 +243,7 @@ extension TransportEndpoint {
     statistics.retransmittedFrames += 1
     switch sentFrames[frame].pointee.kind {
     case .payload, .announcement:
-      let slot = sentFrames[frame].pointee.slot
-      if liveOperation(slot, sentFrames[frame].pointee.sequence, connection.pointee.index) != nil {
+      if liveOperation(sentFrames[frame].pointee, connection) != nil {
         return connection.pointee.retransmit.append(frame, in: sentFrames)
       }
     case .done, .pull, .pullRead: return connection.pointee.control.append(frame, in: sentFrames)

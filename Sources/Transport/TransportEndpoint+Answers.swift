@@ -88,7 +88,7 @@ extension TransportEndpoint {
   /// The fragment that started an eager transfer. It lies at the prefix or takes one node, which the slab was seen to
   /// have.
   private mutating func place(started slot: UInt32, _ frame: OrderedFrame) {
-    if !place(slot, frame.offset, frame.payload, frame.payloadLength) { abandonForRoom() }
+    if !place(slot, frame.offset, frame.payload, frame.payloadLength) { dropForRoom() }
   }
 
   // MARK: Held messages
@@ -207,6 +207,7 @@ extension TransportEndpoint {
     let wasPulling = entry.pointee.isPulled && entry.pointee.granted > 0 && !entry.pointee.isDetached
     connection.pointee.inbound.remove(slot, in: inbound)
     if !entry.pointee.isDetached {
+      if entry.pointee.isIncomplete { noteComplete(slot) }
       consume(connection, eager: entry.pointee.isPulled ? 0 : entry.pointee.length)
       if entry.pointee.wantsDone { queueDone(connection, entry.pointee.sequence, OperationStatus(status)) }
       if wasPulling { connection.pointee.activePulls -= 1 }

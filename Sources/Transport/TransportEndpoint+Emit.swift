@@ -13,14 +13,18 @@ extension TransportEndpoint {
   ) -> Bool {
     fillFlags(connection, &builder)
     if fillControl(connection, &builder) { return true }
-    if fillRetransmissions(connection, &builder, &batch) { return true }
-    var isFull = false
-    // Starts and bulk take turns, so that neither starves the other.
+    // Bulk takes turns with what starts, so that neither starves the other, and also with what is sent again: a receiver
+    // without room for that may be waiting for the bulk.
     connection.pointee.prefersBulk.toggle()
+    let isFull: Bool
     if connection.pointee.prefersBulk {
-      isFull = fillBulk(connection, &builder, &batch) || fillStarts(connection, &builder, &batch)
+      isFull =
+        fillBulk(connection, &builder, &batch) || fillRetransmissions(connection, &builder, &batch)
+        || fillStarts(connection, &builder, &batch)
     } else {
-      isFull = fillStarts(connection, &builder, &batch) || fillBulk(connection, &builder, &batch)
+      isFull =
+        fillRetransmissions(connection, &builder, &batch) || fillStarts(connection, &builder, &batch)
+        || fillBulk(connection, &builder, &batch)
     }
     if !isFull { fillClose(connection, &builder) }
     if !builder.isEliciting && connection.pointee.probesDue > 0 && builder.room >= ShortFrame.size {
@@ -109,7 +113,7 @@ extension TransportEndpoint {
         limit: entry.pointee.granted
       ).encode(&builder.writer)
     case .pullRead:
-      guard let entry = liveOperation(frame.slot, frame.sequence, connection.pointee.index) else { return false }
+      guard let entry = liveOperation(frame, connection) else { return false }
       PullRequestFrame(
         isRead: true, operation: frame.sequence, token: entry.pointee.remoteSlot, transfer: frame.slot,
         limit: entry.pointee.limit
@@ -126,7 +130,7 @@ extension TransportEndpoint {
     while !connection.pointee.retransmit.isEmpty {
       let index = connection.pointee.retransmit.popFirst(in: sentFrames)
       let frame = sentFrames[index].pointee
-      guard liveOperation(frame.slot, frame.sequence, connection.pointee.index) != nil else {
+      guard liveOperation(frame, connection) != nil else {
         sentFrames.free(index)
         continue
       }
@@ -136,6 +140,10 @@ extension TransportEndpoint {
           return true
         }
       } else {
+        guard !builder.isEliciting || builder.room >= encodedSize(frame) else {
+          connection.pointee.retransmit.prepend(index, in: sentFrames)
+          return true
+        }
         let sent = encodePayload(frame.slot, frame.offset, Int(frame.length), &builder, &batch)
         guard let sent, sent == Int(frame.length) || splitFrame(index, at: sent, &builder) else {
           connection.pointee.retransmit.prepend(index, in: sentFrames)
@@ -150,6 +158,21 @@ extension TransportEndpoint {
       builder.isEliciting = true
     }
     return false
+  }
+
+  /// What a payload frame takes in a packet. One that is sent again is only torn apart when it is the first of its packet:
+  /// otherwise its pieces would become ever smaller, and use up the slab.
+  private func encodedSize(_ frame: SentFrame) -> Int {
+    let entry = operations[frame.slot]
+    let overhead: Int
+    if entry.pointee.isPulled {
+      overhead = entry.pointee.kind == .readResponse ? ReadResponseFrame.overhead : DataChunkFrame.overhead
+    } else {
+      let isWhole = UInt64(frame.length) == entry.pointee.length
+      let type: FrameType = entry.pointee.kind == .write ? .writeData : isWhole ? .message : .messageFragment
+      overhead = OrderedFrame.overhead(type, flags(entry))
+    }
+    return overhead + Int(frame.length)
   }
 
   /// The packet took the first `count` bytes of a frame: they become a frame of their own, the rest stays due.
@@ -174,7 +197,10 @@ extension TransportEndpoint {
       let slot = connection.pointee.nextStart
       let entry = operations[slot]
       if !entry.pointee.isStarted && !mayStart(slot, connection) { return false }
-      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else { return false }
+      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else {
+        noteShortage(connection)
+        return false
+      }
       if entry.pointee.kind == .read || entry.pointee.isPulled {
         guard encodeAnnouncement(slot, &builder) else { return true }
         started(slot, connection)
@@ -203,6 +229,7 @@ extension TransportEndpoint {
   ) {
     var frame = SentFrame(.payload)
     frame.slot = slot
+    frame.isResponse = operations[slot].pointee.kind == .readResponse
     frame.sequence = operations[slot].pointee.sequence
     frame.offset = offset
     frame.length = UInt32(length)
@@ -247,7 +274,10 @@ extension TransportEndpoint {
     while connection.pointee.firstBulk != .max {
       let slot = connection.pointee.firstBulk
       let entry = operations[slot]
-      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else { return false }
+      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else {
+        noteShortage(connection)
+        return false
+      }
       let length = Int(clamping: entry.pointee.limit - entry.pointee.sent)
       guard let sent = encodePayload(slot, entry.pointee.sent, length, &builder, &batch) else { return true }
       appendPayloadFrame(slot, entry.pointee.sent, sent, &builder)

@@ -29,6 +29,8 @@ extension TransportEndpoint {
     statistics.handshakes += 1
     connection.pointee.state = .initial
     connection.pointee.session = random()
+    // Until the peer tells its own, it may be silent as long as this side: it may exist and not poll yet.
+    connection.pointee.peer.maximumSilence = configuration.maximumSilence
     connection.pointee.lastReceived = now
     connection.pointee.awaitingSince = now
     beginReceiving(connection)
@@ -104,7 +106,6 @@ extension TransportEndpoint {
     connection.pointee.operationLimit = 64
     connection.pointee.peer.receiveBuffer = 64 * 1024
     connection.pointee.peer.maximumReads = 1
-    connection.pointee.peer.maximumSilence = 30_000
     markReady(connection)
   }
 

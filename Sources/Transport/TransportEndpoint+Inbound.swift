@@ -9,13 +9,13 @@ extension TransportEndpoint {
     let position = distance(frame.operation, from: connection.pointee.expectedSequence)
     if position == 0 && canStart(frame, connection) {
       guard hasRoomToStart(connection, frame) else {
-        abandonForRoom()
+        dropForRoom()
         return false
       }
       return start(frame, connection)
     }
     if position < 0 {
-      if !continueStarted(frame, connection) { abandonForRoom() }
+      if !continueStarted(frame, connection) { dropForRoom() }
     } else {
       stage(frame, connection, position: position)
     }
@@ -146,6 +146,11 @@ extension TransportEndpoint {
         data: frame.data))
     connection.pointee.inbound.append(slot, in: inbound)
     if isWrite { connection.pointee.activeWrites += 1 }
+    if !isPulled {
+      inbound[slot].pointee.isIncomplete = true
+      connection.pointee.incompleteEager += 1
+      markActive(connection)
+    }
     cursor.transfer = slot
     cursor.answer = .transfer
   }
@@ -182,7 +187,7 @@ extension TransportEndpoint {
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
     guard !overflow, end <= entry.pointee.granted else { return malformed() }
-    if !place(frame.transfer, frame.offset, frame.payload, frame.payloadLength) { return abandonForRoom() }
+    if !place(frame.transfer, frame.offset, frame.payload, frame.payloadLength) { return dropForRoom() }
     extendGrant(frame.transfer, connection)
   }
 
@@ -193,7 +198,7 @@ extension TransportEndpoint {
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
     guard !overflow, end <= entry.pointee.limit else { return malformed() }
-    guard entry.pointee.received.insert(frame.offset, end, in: &ranges) else { return abandonForRoom() }
+    guard entry.pointee.received.insert(frame.offset, end, in: &ranges) else { return dropForRoom() }
     scatter(frame.payload, frame.payloadLength, to: entry.pointee.memory, at: frame.offset)
     entry.pointee.remoteSlot = frame.responder
     if entry.pointee.received.isComplete(entry.pointee.length) { return complete(frame.token, .ok) }
@@ -213,10 +218,17 @@ extension TransportEndpoint {
     } else {
       scatter(payload, length, to: entry.pointee.memory, at: offset)
     }
+    if entry.pointee.isIncomplete && entry.pointee.received.isComplete(entry.pointee.length) { noteComplete(slot) }
     if entry.pointee.state == .accepted && entry.pointee.received.isComplete(entry.pointee.wanted) {
       finish(slot, .ok)
     }
     return true
+  }
+
+  /// Nothing more is awaited for an eager transfer.
+  mutating func noteComplete(_ slot: UInt32) {
+    inbound[slot].pointee.isIncomplete = false
+    self[inbound[slot].pointee.connection].pointee.incompleteEager -= 1
   }
 
   /// Copies to `offset` of local memory; what lies beyond its end is dropped.
@@ -237,10 +249,10 @@ extension TransportEndpoint {
   ) {
     guard Int(position) < 2 * configuration.operationWindow,
       connection.pointee.stagedBytes + frame.encodedSize <= 2 * configuration.creditWindow + 256 * 1024
-    else { return abandonForRoom() }
+    else { return dropForRoom() }
     var block = cursor.stagingBlock
     if block == .max || distance(frame.operation, from: staged[block].pointee.lastOperation) < 0 {
-      guard let fresh = staged.allocate() else { return abandonForRoom() }
+      guard let fresh = staged.allocate() else { return dropForRoom() }
       let capacity = frame.encodedSize + cursor.reader.remaining
       staged[fresh].initialize(
         to: StagedBlock(

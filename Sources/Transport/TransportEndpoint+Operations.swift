@@ -118,6 +118,18 @@ extension TransportEndpoint {
     return entry
   }
 
+  /// The live operation that a frame of this side belongs to; nil when it is over. A slot may serve a posted operation
+  /// and then an answer whose number, the peer's, happens to be the same.
+  @inline(__always)
+  func liveOperation(
+    _ frame: SentFrame, _ connection: UnsafeMutablePointer<Connection>
+  ) -> UnsafeMutablePointer<OutboundOperation>? {
+    guard let entry = liveOperation(frame.slot, frame.sequence, connection.pointee.index),
+      (entry.pointee.kind == .readResponse) == frame.isResponse
+    else { return nil }
+    return entry
+  }
+
   /// Ends an operation whose every byte was sent and acknowledged, unless its end is the peer's to tell.
   @inline(__always)
   mutating func completeIfAcknowledged(_ slot: UInt32) {

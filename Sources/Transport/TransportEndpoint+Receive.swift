@@ -77,6 +77,7 @@ extension TransportEndpoint {
     }
     cursor.isActive = true
     cursor.isAbandoned = false
+    cursor.lacksRoom = false
     cursor.isEliciting = false
     cursor.connection = connection
     cursor.reader = reader
@@ -196,10 +197,11 @@ extension TransportEndpoint {
     cursor.isAbandoned = true
   }
 
-  /// Gives a packet up because there is no room for what it brings: it is not acknowledged and will come again.
-  mutating func abandonForRoom() {
+  /// Drops what a frame brings because there is no room for it: its packet is not acknowledged, and the frame will come
+  /// again. The frames after it are processed all the same, since they may be what makes room.
+  mutating func dropForRoom() {
     statistics.droppedForRoom += 1
-    cursor.isAbandoned = true
+    cursor.lacksRoom = true
   }
 
   /// Returns false when the frame is malformed.
@@ -264,6 +266,7 @@ extension TransportEndpoint {
     cursor.draining = connection
     guard !cursor.isAbandoned else { return }
     heard(connection, now: cursor.now)
+    guard !cursor.lacksRoom else { return }
     let isLargest = cursor.packetNumber > connection.pointee.received.largest
     let inOrder = connection.pointee.received.insert(cursor.packetNumber)
     if isLargest { connection.pointee.largestReceivedTime = cursor.now }

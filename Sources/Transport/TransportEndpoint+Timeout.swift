@@ -92,6 +92,8 @@ extension TransportEndpoint {
         giveUpProbe(oldest, connection)
       } else {
         requeueFrames(of: oldest, connection)
+        // With every slot in flight the probe would find none.
+        if sentPackets.available == 0 { forget(oldest, connection) }
       }
     }
     if connection.pointee.probeCount == 3 {
@@ -103,6 +105,15 @@ extension TransportEndpoint {
       connection.pointee.needsInitial = true
     }
     markReady(connection)
+  }
+
+  /// Gives up a packet, the first in flight, whose frames are due again.
+  private mutating func forget(_ packet: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+    let entry = sentPackets[packet]
+    connection.pointee.sent.remove(packet, after: .max, in: sentPackets)
+    connection.pointee.bytesInFlight -= Int(entry.pointee.size)
+    connection.pointee.lost.append(entry.pointee.number, time: entry.pointee.time)
+    sentPackets.free(packet)
   }
 
   private mutating func giveUpProbe(_ packet: UInt32, _ connection: UnsafeMutablePointer<Connection>) {

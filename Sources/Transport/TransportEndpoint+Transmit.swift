@@ -6,6 +6,7 @@ extension TransportEndpoint {
   /// Fills the batch with what may be sent now. Returns whether anything was added; call again until it is not.
   package mutating func pollTransmit(into batch: inout TransmitBatch, now: Instant) -> Bool {
     let before = batch.count
+    if isShortOfSlots && hasSlots { endShortage() }
     while batch.hasRoom {
       if let answer = answers.popFirst() {
         emit(answer, &batch)
@@ -63,7 +64,11 @@ extension TransportEndpoint {
     _ connection: UnsafeMutablePointer<Connection>, _ batch: inout TransmitBatch, firstSlice: Int, limit: Int,
     padsWhenFull: Bool, now: Instant
   ) -> Int {
-    let mayElicit = sentPackets.available > 0 && (hasWindow(connection) || connection.pointee.probesDue > 0)
+    var mayElicit = hasWindow(connection) || connection.pointee.probesDue > 0
+    if mayElicit && sentPackets.available == 0 {
+      mayElicit = false
+      if hasFrames(connection) { noteShortage(connection) }
+    }
     guard connection.pointee.acknowledgeNow || (mayElicit && hasFrames(connection)) else { return 0 }
     var builder = PacketBuilder(batch, firstSlice: firstSlice, limit: limit)
     encodeHeader(connection, &builder.writer)
@@ -71,6 +76,7 @@ extension TransportEndpoint {
     if carriesAck {
       let delay = min((now &- connection.pointee.largestReceivedTime) / 1_000, UInt64(UInt16.max))
       RangeAckFrame.encode(connection.pointee.received, delay: UInt16(delay), &builder.writer)
+      builder.acknowledges = connection.pointee.received.largest
     }
     var isFull = false
     if mayElicit { isFull = fill(connection, &builder, &batch, now: now) }
@@ -135,6 +141,7 @@ extension TransportEndpoint {
     let packet = sentPackets.allocate()!
     sentPackets[packet].initialize(to: SentPacket(size: UInt32(builder.size), number: number, time: now))
     sentPackets[packet].pointee.frames = builder.frames
+    sentPackets[packet].pointee.acknowledges = builder.acknowledges
     connection.pointee.sent.append(packet, in: sentPackets)
     connection.pointee.bytesInFlight += builder.size
     sentEliciting(connection, now: now)

@@ -44,6 +44,8 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Staged frames wait for an inbound slot.
   var isStarved = false
+  /// A connection has something to send and found no slot for its packet or frames.
+  var isShortOfSlots = false
 
   // The datagram being processed.
   var cursor = ReceiveCursor()
@@ -67,8 +69,8 @@ public struct TransportEndpoint: ~Copyable {
     scatters = Slab(capacity: configuration.transmitQueueSize + responses + configuration.inboundTransfers)
     sentPackets = Slab(capacity: configuration.packetsInFlight)
     sentFrames = Slab(capacity: 4 * configuration.packetsInFlight + Self.controlReserve(configuration))
-    ranges = Slab(capacity: 4 * configuration.packetsInFlight)
-    staged = Slab(capacity: configuration.packetsInFlight)
+    ranges = Slab(capacity: 4 * configuration.packetsInFlight + 1024)
+    staged = Slab(capacity: 4 * configuration.packetsInFlight)
     connections = .allocate(capacity: connectionCapacity)
     event = .allocate(capacity: 1)
     event.initialize(to: Event(.connectionFailed))
@@ -195,11 +197,33 @@ public struct TransportEndpoint: ~Copyable {
     return mix(randomState ^ configuration.seed)
   }
 
+  /// Whether packets with new payload may be made.
+  var hasSlots: Bool {
+    sentPackets.available > 0 && sentFrames.available > UInt32(Self.controlReserve(configuration))
+  }
+
+  /// The connection waits for a slot that others have in use.
+  mutating func noteShortage(_ connection: UnsafeMutablePointer<Connection>) {
+    isShortOfSlots = true
+    markActive(connection)
+  }
+
+  /// There are slots again: whoever waited for one may go on.
+  mutating func endShortage() {
+    isShortOfSlots = false
+    var index = firstActive
+    while index != .max {
+      let connection = self[index]
+      if connection.pointee.state != .idle { markReady(connection) }
+      index = connection.pointee.nextActive
+    }
+  }
+
   // MARK: State
 
   /// Whether `pollTransmit` may have something.
   @inline(__always)
-  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty }
+  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty || (isShortOfSlots && hasSlots) }
 
   /// Nothing of this side's is unacknowledged or unsent.
   package var isDrained: Bool {
@@ -215,9 +239,16 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Nothing is in flight, queued, held or timed: the endpoint will do nothing until it is called.
   package var isQuiet: Bool {
-    isDrained && acknowledgementsOwed == 0 && firstReady == .max && operations.count == 0 && inbound.count == 0
-      && sentFrames.count == 0 && sentPackets.count == 0 && ranges.count == 0 && staged.count == 0
-      && scatters.count == 0
+    let usage = usage
+    return isDrained && acknowledgementsOwed == 0 && firstReady == .max && usage.operations == 0 && usage.inbound == 0
+      && usage.frames == 0 && usage.packets == 0 && usage.ranges == 0 && usage.staged == 0 && usage.scatters == 0
+  }
+
+  /// What is in use of each slab: all zero when nothing is under way.
+  package var usage: TransportUsage {
+    TransportUsage(
+      operations: operations.count, inbound: inbound.count, scatters: scatters.count, frames: sentFrames.count,
+      packets: sentPackets.count, ranges: ranges.count, staged: staged.count)
   }
 }
 

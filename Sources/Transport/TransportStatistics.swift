@@ -25,3 +25,14 @@ package struct TransportStatistics: BitwiseCopyable {
 
   package init() {}
 }
+
+/// How many elements of an endpoint's slabs are in use.
+package struct TransportUsage: BitwiseCopyable {
+  package var operations: UInt32
+  package var inbound: UInt32
+  package var scatters: UInt32
+  package var frames: UInt32
+  package var packets: UInt32
+  package var ranges: UInt32
+  package var staged: UInt32
+}

@@ -219,8 +219,9 @@ package final class Checker {
       if network.failure != nil { return }
     }
     for host in network.hosts where !host.isDown {
-      if !host.endpoint.isQuiet { network.fail("host \(host.index) is not quiet at the end") }
-      if !host.endpoint.isDrained { network.fail("host \(host.index) is not drained at the end") }
+      let endpoint = "host \(host.index) at the end: \(host.endpoint.usage), drained \(host.endpoint.isDrained)"
+      if !host.endpoint.isQuiet { network.fail("\(endpoint), not quiet") }
+      if !host.endpoint.isDrained { network.fail("\(endpoint), not drained") }
       if host.endpoint.nextTimeout() != never { network.fail("host \(host.index) has a timer at the end") }
     }
   }

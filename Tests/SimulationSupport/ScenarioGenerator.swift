@@ -75,7 +75,7 @@ package struct ScenarioGenerator {
     configuration.baseDatagram = base
     configuration.transmitQueueSize = random.chance(0.3) ? random.within(1...8) : random.logarithmic(8...256)
     configuration.inboundTransfers = random.chance(0.2) ? random.within(2...16) : random.logarithmic(16...1_024)
-    configuration.packetsInFlight = random.chance(0.2) ? random.within(8...64) : random.logarithmic(64...4_096)
+    configuration.packetsInFlight = random.chance(0.2) ? random.within(32...64) : random.logarithmic(64...4_096)
     configuration.interfaceDatagram = random.one(of: [1_472, 8_972, 65_507, 65_507])
     configuration.maximumDatagram = random.chance(0.8) ? 65_507 : random.one(of: [1_472, 4_000, 9_000])
     configuration.maximumSegments = random.chance(0.5) ? 64 : random.one(of: [1, 1, 2, 8, 16])

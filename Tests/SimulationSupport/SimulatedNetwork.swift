@@ -27,6 +27,7 @@ package final class SimulatedNetwork {
     var limit = 0
     var isCut = false
     var lostLast = false
+    var lastSent: Instant = 0
     var lastArrival: Instant = 0
   }
 
@@ -170,8 +171,7 @@ package final class SimulatedNetwork {
       statistics.partitioned += 1
       return "CUT OFF"
     }
-    paths[path].lostLast = random.chance(paths[path].lostLast ? max(conditions.lossBurst, conditions.loss) : conditions.loss)
-    if paths[path].lostLast {
+    if loses(path) {
       statistics.lost += 1
       return "LOST"
     }
@@ -182,6 +182,14 @@ package final class SimulatedNetwork {
     var dropped = 0
     for _ in 0..<copies where !deliver(index, path) { dropped += 1 }
     return dropped == copies ? "QUEUE FULL" : copies > 1 ? "sent \(copies) times" : "sent"
+  }
+
+  /// Losses come in bursts: what is sent soon after a lost datagram is more likely to be lost.
+  private func loses(_ path: Int) -> Bool {
+    let isBurst = paths[path].lostLast && now - paths[path].lastSent < milliseconds(5)
+    paths[path].lastSent = now
+    paths[path].lostLast = random.chance(isBurst ? max(conditions.lossBurst, conditions.loss) : conditions.loss)
+    return paths[path].lostLast
   }
 
   private func deliver(_ index: Int, _ path: Int) -> Bool {

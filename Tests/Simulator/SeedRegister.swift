@@ -8,7 +8,7 @@ enum SeedRegister {
   nonisolated(unsafe) private static let running = UnsafeMutablePointer<UInt64>.allocate(capacity: maximumJobs)
   nonisolated(unsafe) private static let began = UnsafeMutablePointer<Int>.allocate(capacity: maximumJobs)
   /// Longest time that one seed may take, in seconds.
-  private static let patience = 120
+  private static let patience = 20
 
   /// Reports the running seeds when the process dies of a trap, and makes it die when a seed hangs.
   static func install() {
