@@ -10,7 +10,8 @@ import Datagram
 ///
 /// Man pages: fi_cq(3), fi_eq(3), "wait_obj"; fi_control(3), FI_GETWAIT
 package final class WaitObject {
-  /// FI_WAIT_FD or FI_WAIT_POLLFD; FI_WAIT_UNSPEC was turned into FI_WAIT_FD.
+  /// FI_WAIT_FD or FI_WAIT_POLLFD; FI_WAIT_UNSPEC, which becomes FI_WAIT_FD otherwise, where there is no descriptor that
+  /// a program could sleep on by itself.
   package let kind: fi_wait_obj
   private let poller: Poller
   private let wake: WakeDescriptor
@@ -26,7 +27,7 @@ package final class WaitObject {
   ) throws(FabricError) -> WaitObject? {
     switch kind {
     case FI_WAIT_NONE: return nil
-    case FI_WAIT_UNSPEC: return try WaitObject(FI_WAIT_FD, watching: watched)
+    case FI_WAIT_UNSPEC: return try WaitObject((watched ?? 0) < 0 ? FI_WAIT_UNSPEC : FI_WAIT_FD, watching: watched)
     case FI_WAIT_FD, FI_WAIT_POLLFD:
       // Without a descriptor of the engine's there is none that tells of traffic.
       if let watched, watched < 0 { throw .notImplemented }
@@ -71,7 +72,7 @@ package final class WaitObject {
     if now < deadline { _ = poller.wait(timeout: deadline - now) }
   }
 
-  /// Answers FI_GETWAIT and FI_GETWAITOBJ. FI_ETOOSMALL when a program left no room for the list of descriptors.
+  /// Answers FI_GETWAIT and FI_GETWAITOBJ. FI_ENOSYS for FI_GETWAIT where there is no descriptor, FI_ETOOSMALL when a program left no room for the list of descriptors.
   package func control(_ command: Int32, _ argument: UnsafeMutableRawPointer?) throws(FabricError) {
     guard let argument else { throw .invalidArgument }
     switch Int(command) {
@@ -79,7 +80,7 @@ package final class WaitObject {
       argument.storeBytes(of: kind, as: fi_wait_obj.self)
     case Int(FI_GETWAIT) where kind == FI_WAIT_FD:
       argument.storeBytes(of: poller.descriptor, as: Int32.self)
-    case Int(FI_GETWAIT):
+    case Int(FI_GETWAIT) where kind == FI_WAIT_POLLFD:
       let list = argument.assumingMemoryBound(to: fi_wait_pollfd.self)
       let room = list.pointee.nfds
       list.pointee.nfds = 1

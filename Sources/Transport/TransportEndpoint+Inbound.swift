@@ -9,7 +9,10 @@ extension TransportEndpoint {
     let position = distance(frame.operation, from: connection.pointee.expectedSequence)
     if position == 0 && canStart(frame, connection) {
       guard hasRoomToStart(connection, frame) else {
-        dropForRoom()
+        // Kept rather than dropped: what else the packet brings, say the bytes that free a slot at its sender, would have
+        // to come again with it.
+        isStarved = true
+        stage(frame, connection, position: 0)
         return false
       }
       return start(frame, connection)

@@ -75,7 +75,7 @@ extension TransportEndpoint {
   private func isAtRest(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
     connection.pointee.unacknowledged == 0 && connection.pointee.sent.isEmpty
       && connection.pointee.initialDeadline == never && !connection.pointee.hasWorkUnderWay
-      && connection.pointee.staged.isEmpty
+      && !hasFrames(connection)
   }
 
   /// Nothing came back for the probe timeout: sends the oldest frames in flight again, or a PROBE (RFC 9002 section
@@ -99,10 +99,6 @@ extension TransportEndpoint {
     if connection.pointee.probeCount == 3 {
       connection.pointee.congestion.onPersistentCongestion()
       if connection.pointee.mtu.onTooBig(0) { pathShrank(connection, now: now) }
-    }
-    // The cookie may have become too old, or the responder a new one.
-    if connection.pointee.state == .confirming && connection.pointee.probeCount % 3 == 0 {
-      connection.pointee.needsInitial = true
     }
     markReady(connection)
   }

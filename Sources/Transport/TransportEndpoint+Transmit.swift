@@ -104,7 +104,7 @@ extension TransportEndpoint {
 
   /// Whether a frame is due that wants to be acknowledged.
   @inline(__always)
-  private func hasFrames(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
+  func hasFrames(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
     connection.pointee.nextStart != .max || connection.pointee.firstBulk != .max
       || !connection.pointee.control.isEmpty || !connection.pointee.retransmit.isEmpty
       || connection.pointee.needsAccept || connection.pointee.needsCredit || connection.pointee.needsClose
@@ -164,7 +164,8 @@ extension TransportEndpoint {
       if answer.kind == .challenge {
         ChallengePacket(connection: answer.connection, session: answer.session, cookie: answer.cookie).encode(&writer)
       } else {
-        ResetPacket(connection: answer.connection, session: answer.session).encode(answer.kind, &writer)
+        ResetPacket(connection: answer.connection, session: answer.session, mayRetry: answer.mayRetry)
+          .encode(answer.kind, &writer)
       }
     }
   }

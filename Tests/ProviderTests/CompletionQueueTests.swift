@@ -223,6 +223,20 @@ private let again = -Int(FI_EAGAIN)
     try objects.close()
   }
 
+  /// On the portable path nothing a program sleeps on by itself would tell of traffic, so nothing is handed out.
+  @Test func withoutADescriptorOfTheEngineNoneIsHandedOut() throws {
+    for kind in [FI_WAIT_FD, FI_WAIT_POLLFD] {
+      #expect(
+        errorCode { () throws(FabricError) in _ = try WaitObject.open(kind, waitSet: nil, watching: -1) } == FI_ENOSYS)
+    }
+    let object = try #require(try WaitObject.open(FI_WAIT_UNSPEC, waitSet: nil, watching: -1))
+    var descriptor: Int32 = -1
+    var kind = FI_WAIT_NONE
+    #expect(errorCode { () throws(FabricError) in try object.control(Int32(FI_GETWAIT), &descriptor) } == FI_ENOSYS)
+    try object.control(Int32(FI_GETWAITOBJ), &kind)
+    #expect(kind == FI_WAIT_UNSPEC && descriptor == -1)
+  }
+
   @Test func withoutWaitObjectNobodyWaits() throws {
     let objects = try Objects()
     let queue = try queue(objects)

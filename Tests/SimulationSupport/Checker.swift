@@ -101,7 +101,9 @@ package final class Checker {
     while position < candidates.count {
       let record = candidates[position]
       guard let difference = record.difference(from: event) else {
-        if record.starts > 0 { fail(record, "starts again") }
+        if record.starts > 0 && (record.targetIncarnation == host.incarnation || record.completion != nil) {
+          fail(record, "starts again")
+        }
         return record
       }
       // Only where a connection failed may operations be missing.
@@ -117,7 +119,10 @@ package final class Checker {
     return nil
   }
 
-  package func started(_ record: OperationRecord) {
+  package func started(_ record: OperationRecord, at host: SimulatedHost) {
+    // Who never learned of the first process sends to its successor what it sent to the first.
+    if record.starts > 0 && record.targetIncarnation != host.incarnation { record.reopen() }
+    record.targetIncarnation = host.incarnation
     record.starts += 1
     if record.starts > 1 { fail(record, "started again") }
     let pair = pair(record.plan.source, record.plan.target)
@@ -167,6 +172,7 @@ package final class Checker {
     guard record.held != nil else { return fail(record, "is lost without being held") }
     record.held = nil
     record.isLost = true
+    record.remote.fill(OperationRecord.done)
     if scenario.isStable(record.plan.source, record.plan.target) && !isClosing { fail(record, "is lost while held") }
   }
 
@@ -191,7 +197,11 @@ package final class Checker {
 
   /// Forgets what died with a host's process.
   package func stopped(_ host: SimulatedHost) {
-    for peer in scenario.configurations.indices { failedPairs.insert(pair(host.index, peer)) }
+    for peer in scenario.configurations.indices {
+      failedPairs.insert(pair(host.index, peer))
+      let arriving = pair(peer, host.index)
+      nextStart[arriving] = posted[arriving].firstIndex { $0.completion == nil } ?? posted[arriving].count
+    }
     for record in records where record.isPosted {
       if record.plan.source == host.index && record.completion == nil { record.isAbandoned = true }
       guard record.plan.target == host.index, record.isOpen || record.held != nil else { continue }

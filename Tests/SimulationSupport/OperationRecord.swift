@@ -19,6 +19,8 @@ package final class OperationRecord {
 
   // At the target.
   package var starts = 0
+  /// Which process of the target it started at.
+  package var targetIncarnation = 0
   /// Accepted and not over yet.
   package var isOpen = false
   package var held: MessageHandle?
@@ -52,6 +54,14 @@ package final class OperationRecord {
     local.fill(Self.untouched)
     remote.fill(Self.untouched)
     if plan.kind == .read { remote.fill(content) } else { local.fill(content) }
+  }
+
+  /// A process of the target died with all that it knew; its successor begins the operation anew.
+  package func reopen() {
+    starts = 0
+    isFinished = false
+    isLost = false
+    if plan.kind == .read { remote.fill(content) } else { remote.fill(Self.untouched) }
   }
 
   /// What the source names as remote memory.

@@ -30,6 +30,10 @@ package func simulate(_ scenario: Scenario, trace: ((String) -> Void)? = nil) ->
   for disturbance in scenario.disturbances { arrange(disturbance, network, checker, programs, start) }
   network.run(maximumSteps: 400_000) { network.now - start < 4_000_000_000_000 }
   if network.failure == nil && !network.clock.isEmpty { network.fail("still running after an hour: a livelock?") }
+  if network.failure != nil && trace != nil {
+    for host in network.hosts { network.note("\(host.index): \(host.endpoint.usage) \(host.endpoint.statistics)") }
+    for record in checker.records where record.completion == nil { network.note(record.description) }
+  }
   if network.failure == nil { checker.checkEnd() }
   if network.failure == nil && scenario.closes { close(network, checker) }
   return SimulationResult(

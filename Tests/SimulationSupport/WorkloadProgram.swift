@@ -143,12 +143,12 @@ package final class WorkloadProgram: HostProgram {
         network.note("\(host.index) cannot hold \(record.id)")
         return
       }
-      checker.started(record)
+      checker.started(record, at: host)
       record.held = handle
       held.append((network.now + delay, record))
       return
     }
-    checker.started(record)
+    checker.started(record, at: host)
     if let refusal = record.plan.refusal {
       host.endpoint.refuse(refusal)
       record.isLost = true
