@@ -100,10 +100,6 @@ extension TransportEndpoint {
       connection.pointee.congestion.onPersistentCongestion()
       if connection.pointee.mtu.onTooBig(0) { pathShrank(connection, now: now) }
     }
-    // The cookie may have become too old, or the responder a new one.
-    if connection.pointee.state == .confirming && connection.pointee.probeCount % 3 == 0 {
-      connection.pointee.needsInitial = true
-    }
     markReady(connection)
   }
 

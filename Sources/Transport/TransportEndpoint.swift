@@ -291,6 +291,8 @@ struct AnswerQueue: BitwiseCopyable {
     var connection: UInt32
     var session: UInt64
     var cookie: Cookie
+    /// RESET: the initiator may try again.
+    var mayRetry = false
   }
 
   private static var capacity: Int { 32 }

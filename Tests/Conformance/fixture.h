@@ -1,5 +1,5 @@
 // Shared ground of the conformance cases: opening endpoints, waiting with a deadline, patterns of data, teams of
-// processes. A case runs alone in its own process (see conformance_main), so that a crash or a hang fails only itself.
+// processes. A case runs alone in a process of its own, so that a crash or a hang fails only itself.
 #ifndef CONFORMANCE_FIXTURE_H
 #define CONFORMANCE_FIXTURE_H
 
@@ -236,6 +236,7 @@ bool in_team(const struct team *team, int rank);
 // Runs `body` in a forked process, and returns its exit status (or 128 + signal). Output goes to ours.
 int run_in_child(int (*body)(void *argument), void *argument, double wait);
 
+// The main program: runs one case by name, or each of several in a process of its own.
 int conformance_main(int argc, char **argv);
 
 #endif
