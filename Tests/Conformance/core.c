@@ -397,9 +397,8 @@ CASE(getparams_lists_core_variables) {
   struct fi_param *params = NULL;
   int count = 0;
   assert_success(fi_getparams(&params, &count));
-  assert_true(count > 4);
-  static const char *const names[] = {"FI_PROVIDER", "FI_PROVIDER_PATH", "FI_LOG_LEVEL", "FI_LOG_PROV",
-                                      "FI_LOG_SUBSYS", "FI_HOOK", "FI_UNIVERSE_SIZE"};
+  assert_true(count >= 4);
+  static const char *const names[] = {"FI_PROVIDER", "FI_LOG_LEVEL", "FI_LOG_PROV", "FI_LOG_SUBSYS"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     const struct fi_param *param = find_param(params, count, names[i]);
     if (!param) failed("fi_getparams lacks %s", names[i]);

@@ -450,6 +450,9 @@ CASE(sread_finds_what_is_there) {
   pair_close(&pair);
 }
 
+// With FI_CQ_COND_THRESHOLD the argument `cond` is itself the number of entries, not the address of one.
+static const void *threshold_of(size_t entries) { return (const void *)(uintptr_t)entries; }
+
 static void sread_wakes(enum fi_wait_obj wait_obj, enum fi_cq_wait_cond wait_cond) {
   struct pair pair;
   pair_open(&pair, &(struct setup){.wait_obj = wait_obj, .wait_cond = wait_cond, .threading = FI_THREAD_SAFE});
@@ -458,11 +461,10 @@ static void sread_wakes(enum fi_wait_obj wait_obj, enum fi_cq_wait_cond wait_con
   struct later later = {.pair = &pair, .delay = 100, .act = send_one};
   pthread_t thread = start(&later);
   struct fi_cq_tagged_entry entry = {0};
-  size_t threshold = 1;
   double begin = seconds();
   ssize_t count;
   do {  // waking early without an entry is allowed
-    count = fi_cq_sread(pair.b.rx_cq, &entry, 1, wait_cond ? &threshold : NULL, 3000);
+    count = fi_cq_sread(pair.b.rx_cq, &entry, 1, wait_cond ? threshold_of(1) : NULL, 3000);
   } while (count == -FI_EAGAIN && seconds() - begin < 3);
   double waited = seconds() - begin;
   pthread_join(thread, NULL);
@@ -476,6 +478,24 @@ static void sread_wakes(enum fi_wait_obj wait_obj, enum fi_cq_wait_cond wait_con
 CASE(sread_wakes_on_arrival) { sread_wakes(FI_WAIT_UNSPEC, FI_CQ_COND_NONE); }
 CASE(sread_wakes_on_arrival_with_fd) { sread_wakes(FI_WAIT_FD, FI_CQ_COND_NONE); }
 CASE(sread_wakes_at_the_threshold) { sread_wakes(FI_WAIT_FD, FI_CQ_COND_THRESHOLD); }
+
+CASE(sread_finds_the_threshold_reached) {
+  struct pair pair;
+  pair_open(&pair, &(struct setup){.wait_obj = FI_WAIT_FD, .wait_cond = FI_CQ_COND_THRESHOLD});
+  exchange(&pair, 3);
+  int seen = 0;
+  double begin = seconds();
+  while (seen < 3 && seconds() - begin < 5) {
+    struct fi_cq_tagged_entry entries[3];
+    ssize_t count = fi_cq_sread(pair.b.rx_cq, entries, 3 - (size_t)seen, threshold_of(3 - (size_t)seen), 2500);
+    if (count == -FI_EAGAIN) continue;
+    assert_in_range(count, 1, 3 - seen);
+    for (ssize_t i = 0; i < count; i++) assert_ptr_equal(entries[i].op_context, &slots[seen++]);
+  }
+  assert_int_equal(seen, 3);
+  if (seconds() - begin > 1.5 * time_factor()) failed("took %.3f s", seconds() - begin);
+  pair_close(&pair);
+}
 
 CASE(sread_reports_errors) {
   struct node node;

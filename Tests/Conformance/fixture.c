@@ -497,7 +497,7 @@ struct board {
   _Atomic int arrived[TEAM_MAX];  // barriers reached by each member
   _Atomic bool gone[TEAM_MAX];
   pid_t processes[TEAM_MAX];
-  char addresses[TEAM_MAX][128];
+  _Alignas(8) char addresses[TEAM_MAX][128];
   _Atomic uint64_t words[TEAM_MAX][64];
 };
 

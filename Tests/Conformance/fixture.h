@@ -134,7 +134,7 @@ struct node {
   struct fid_cq *rx_cq;
   struct fid_ep *ep;
   bool borrowed;  // fabric and domain belong to another node
-  char address[128];
+  _Alignas(8) char address[128];
   size_t address_length;
 };
 

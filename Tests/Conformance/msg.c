@@ -65,6 +65,20 @@ CASE(message_of_64_mebibytes) {
   pair_close(&pair);
 }
 
+// The first operation between two endpoints also connects them: on loopback nothing in that may take human time.
+CASE(first_message_of_any_size_is_prompt) {
+  static const size_t lengths[] = {8, 1500, 4000, 10000, 20000, 60000, 200000, mebi};
+  for (size_t i = 0; i < COUNT(lengths); i++) {
+    struct pair pair;
+    pair_open(&pair, NULL);
+    double begin = seconds();
+    transfer(&pair, lengths[i], true);
+    double took = seconds() - begin;
+    if (took > 0.5 * time_factor()) failed("the first message of %zu bytes took %.3f s", lengths[i], took);
+    pair_close(&pair);
+  }
+}
+
 // ---- the same under other attributes -----------------------------------------------------------------------------------------
 
 static void basic_exchange(const struct setup *setup) {

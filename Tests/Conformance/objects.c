@@ -102,18 +102,6 @@ CASE(domain_can_be_opened_through_domain2) {
   fi_freeinfo(info);
 }
 
-CASE(domain_of_an_unknown_name) {
-  struct fi_info *info = any_info();
-  struct fid_fabric *fabric = NULL;
-  struct fid_domain *domain = NULL;
-  assert_success(fi_fabric(info->fabric_attr, &fabric, NULL));
-  free(info->domain_attr->name);
-  info->domain_attr->name = strdup("no-such-interface");
-  assert_fails(fi_domain(fabric, info, &domain, NULL));
-  close_fid(fabric);
-  fi_freeinfo(info);
-}
-
 CASE(several_domains_in_one_fabric) {
   struct node node;
   node_open_domain(&node, NULL);

@@ -129,6 +129,27 @@ CASE(write_with_delivery_complete) { write_sizes(&(struct setup){.tx_op_flags = 
 CASE(write_without_message_capabilities) { write_sizes(&(struct setup){.caps = FI_RMA}); }
 CASE(write_with_automatic_progress) { write_sizes(&(struct setup){.progress = FI_PROGRESS_AUTO}); }
 
+CASE(first_write_of_any_size_is_prompt) {
+  static const size_t lengths[] = {8, 1500, 4000, 10000, 20000, 60000, 200000, mebi};
+  for (size_t i = 0; i < COUNT(lengths); i++) {
+    struct pair pair;
+    pair_open(&pair, NULL);
+    struct region target;
+    region_open(&target, &pair.b, lengths[i], all_rights, 77);
+    char *out = allocate(lengths[i]);
+    fill(out, lengths[i], i);
+    double begin = seconds();
+    post(fi_write(pair.a.ep, out, lengths[i], NULL, pair.to_b, target.base, target.key, &slot[0]));
+    expect_done(&pair, &slot[0], FI_WRITE);
+    double took = seconds() - begin;
+    if (took > 0.5 * time_factor()) failed("the first write of %zu bytes took %.3f s", lengths[i], took);
+    await_memory(target.memory, lengths[i], i);
+    free(out);
+    region_close(&target);
+    pair_close(&pair);
+  }
+}
+
 CASE(write_and_read_64_mebibytes) {
   struct pair pair;
   pair_open(&pair, NULL);
