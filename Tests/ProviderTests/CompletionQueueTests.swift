@@ -235,7 +235,9 @@ private let again = -Int(FI_EAGAIN)
   @Test func withoutADescriptorOfTheEngineNoneIsHandedOut() throws {
     for kind in [FI_WAIT_FD, FI_WAIT_POLLFD] {
       #expect(
-        errorCode { () throws(FabricError) in _ = try WaitObject.open(kind, waitSet: nil, watching: -1, for: .completionQueue) } == FI_ENOSYS)
+        errorCode { () throws(FabricError) in
+          _ = try WaitObject.open(kind, waitSet: nil, watching: -1, for: .completionQueue)
+        } == FI_ENOSYS)
     }
     let object = try #require(try WaitObject.open(FI_WAIT_UNSPEC, waitSet: nil, watching: -1, for: .completionQueue))
     var descriptor: Int32 = -1

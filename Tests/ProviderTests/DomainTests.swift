@@ -48,11 +48,4 @@ import Testing
     #expect(objects.domain.threading == level)
     try objects.close()
   }
-
-  private func eventQueue(_ fabric: Fabric) throws(FabricError) -> EventQueue {
-    let attributes = UnsafeMutablePointer<fi_eq_attr>.allocate(capacity: 1)
-    attributes.initialize(to: fi_eq_attr())
-    defer { attributes.deallocate() }
-    return try EventQueue(fabric, attributes)
-  }
 }

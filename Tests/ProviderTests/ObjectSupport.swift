@@ -48,6 +48,19 @@ private func withAttributes(
   return try body(whole)
 }
 
+/// A queue for what the library reports.
+func eventQueue(_ fabric: Fabric) throws(FabricError) -> EventQueue {
+  let attributes = UnsafeMutablePointer<fi_eq_attr>.allocate(capacity: 1)
+  attributes.initialize(to: fi_eq_attr())
+  defer { attributes.deallocate() }
+  return try EventQueue(fabric, attributes)
+}
+
+/// What stands in the way of reading an event.
+func readCode(_ queue: EventQueue) -> Int32? {
+  errorCode { () throws(FabricError) in _ = try queue.read(event: nil, into: nil, length: 0, flags: FI_PEEK) }
+}
+
 /// The error that `body` throws, or nil.
 func errorCode(_ body: () throws(FabricError) -> Void) -> Int32? {
   do throws(FabricError) {

@@ -58,14 +58,23 @@ package final class EventQueue {
   package func write(event: UInt32, _ bytes: UnsafeRawPointer?, length: Int) throws(FabricError) -> Int {
     guard isWritable else { throw Self.refuse("the queue was opened without FI_WRITE", in: "fi_eq_write") }
     guard bytes != nil || length == 0 else { throw Self.refuse("an event without its bytes", in: "fi_eq_write") }
-    try append(event: event, bytes, length: length, isError: false)
+    try append(event: event, bytes, length: length)
     return length
   }
 
-  /// Appends an error entry.
-  package func writeError(_ entry: fi_eq_err_entry) throws(FabricError) {
+  /// Whether the program reads its events: what makes events should not begin otherwise.
+  package var hasRoom: Bool { lock.withLock { ring.count < ring.capacity } }
+
+  /// Appends an event of the library's own, also to a queue without room: none is lost. Throws FI_ENOMEM.
+  package func report(event: UInt32, _ entry: fi_eq_entry) throws(FabricError) {
     var entry = entry
-    try append(event: 0, &entry, length: MemoryLayout<fi_eq_err_entry>.size, isError: true)
+    try append(event: event, &entry, length: MemoryLayout<fi_eq_entry>.size, isOwn: true)
+  }
+
+  /// Appends an error entry, also to a queue without room. Throws FI_ENOMEM.
+  package func report(_ entry: fi_eq_err_entry) throws(FabricError) {
+    var entry = entry
+    try append(event: 0, &entry, length: MemoryLayout<fi_eq_err_entry>.size, isError: true, isOwn: true)
   }
 
   /// Takes the oldest event, or looks at it with FI_PEEK, and returns how many of its bytes were stored. Throws
@@ -86,16 +95,26 @@ package final class EventQueue {
 
   /// Takes the oldest entry if it is an error, or looks at it with FI_PEEK. Throws FI_EAGAIN when it is none.
   ///
-  /// No entry has further data, so a program's own buffer for them stays as it is, with nothing in it.
+  /// No entry has further data, so a program's own buffer for them stays as it is, with nothing in it. Writes no more of
+  /// `entry` than its structure had in the version the program was written for.
   package func readError(
     into entry: UnsafeMutablePointer<fi_eq_err_entry>, flags: UInt64
   ) throws(FabricError) -> Int {
     lock.lock()
     defer { lock.unlock() }
     guard ring.isErrorFirst, let oldest = ring.oldest else { throw .tryAgain }
-    let room = fabric.apiVersion >= APIVersion(1, 5) ? (entry.pointee.err_data, entry.pointee.err_data_size) : (nil, 0)
-    entry.pointee = oldest.bytes.load(as: fi_eq_err_entry.self)
-    if room.1 != 0 && entry.pointee.err_data_size == 0 { entry.pointee.err_data = room.0 }
+    let stored = oldest.bytes.load(as: fi_eq_err_entry.self)
+    entry.pointee.fid = stored.fid
+    entry.pointee.context = stored.context
+    entry.pointee.data = stored.data
+    entry.pointee.err = stored.err
+    entry.pointee.prov_errno = stored.prov_errno
+    if fabric.apiVersion >= APIVersion(1, 5) {
+      if entry.pointee.err_data_size == 0 { entry.pointee.err_data = nil }
+      entry.pointee.err_data_size = 0
+    } else {
+      entry.pointee.err_data = nil
+    }
     if flags & FI_PEEK == 0 { removeFirst() }
     return MemoryLayout<fi_eq_err_entry>.size
   }
@@ -136,11 +155,11 @@ package final class EventQueue {
   }
 
   private func append(
-    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool
+    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool = false, isOwn: Bool = false
   ) throws(FabricError) {
     lock.lock()
     defer { lock.unlock() }
-    try ring.append(event: event, bytes, length: length, isError: isError)
+    try ring.append(event: event, bytes, length: length, isError: isError, exceedsCapacity: isOwn)
     if let waitObject, !isSignalled {
       isSignalled = true
       waitObject.signal()
