@@ -53,9 +53,9 @@ private func close(_ network: SimulatedNetwork, _ checker: Checker) {
     network.note("\(host.index) closes")
     host.endpoint.close(now: network.now)
     host.schedule(at: network.now, network)
-    if network.random.chance(0.5) { network.run(maximumSteps: scenario.stepLimit + 100_000) }
+    if network.random.chance(0.5) { network.run(maximumSteps: checker.scenario.stepLimit + 100_000) }
   }
-  network.run(maximumSteps: scenario.stepLimit + 100_000) { network.now < never / 2 }
+  network.run(maximumSteps: checker.scenario.stepLimit + 100_000) { network.now < never / 2 }
   if network.failure == nil { checker.checkEnd() }
 }
 
