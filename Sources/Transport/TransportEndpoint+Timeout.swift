@@ -98,7 +98,7 @@ extension TransportEndpoint {
     }
     if connection.pointee.probeCount == 3 {
       connection.pointee.congestion.onPersistentCongestion()
-      if connection.pointee.mtu.onTooBig(0) { pathShrank(connection, now: now) }
+      if connection.pointee.mtu.onSilence() { pathShrank(connection, now: now) }
     }
     markReady(connection)
   }

@@ -82,6 +82,12 @@ package struct Scenario {
     unstablePairs.insert(right * configurations.count + left)
   }
 
+  /// More steps than this mean that something goes round in circles.
+  package var stepLimit: Int {
+    let datagrams = operations.reduce(0) { $0 + $1.size } / (configurations.map(\.baseDatagram).min() ?? 1)
+    return 400_000 + 100 * datagrams
+  }
+
   package var description: String {
     var lines = ["seed \(seed): \(configurations.count) hosts, \(operations.count) operations, \(conditions.description)"]
     for (index, configuration) in configurations.enumerated() {
