@@ -310,7 +310,8 @@ extension TransportEndpoint {
     }
     if position == 0 && !hasRoomToStart(connection, frame) {
       isStarved = true
-      cursor.draining = nil
+      // Another block may have what is missing of an operation that holds a slot.
+      waitStaged(block, frame.operation, connection)
       return false
     }
     cursor.isAbandoned = false

@@ -59,6 +59,8 @@ public struct TransportEndpoint: ~Copyable {
   var isClosing = false
 
   package init(configuration: TransportConfiguration, localAddress: PeerAddress) {
+    // What an initiator may send before it knows what it was granted.
+    precondition(configuration.operationWindow >= 64 && configuration.creditWindow >= 8 * configuration.baseDatagram)
     precondition(configuration.creditWindow >= configuration.eagerLimit)
     precondition(configuration.eagerLimit <= BufferPool.largest)
     self.configuration = configuration

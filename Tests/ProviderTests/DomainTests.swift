@@ -19,6 +19,16 @@ import Testing
     }
   }
 
+  @Test func refusesNamesOfNoInterface() throws {
+    for name in ["no-such-interface", "", "LO"] {
+      #expect(throws: FabricError.noDevice, "\(name)") {
+        try name.withCString { text in
+          try Objects { _, attributes in attributes.name = UnsafeMutablePointer(mutating: text) }
+        }
+      }
+    }
+  }
+
   @Test func resolvesWhatIsLeftOpen() throws {
     let objects = try Objects(threading: FI_THREAD_UNSPEC)
     #expect(objects.domain.threading == FI_THREAD_SAFE)

@@ -2,7 +2,7 @@ import CFabric
 import CPlatform
 import Provider
 
-/// What tests of objects start from: a fabric and a domain that no interface stands behind.
+/// What tests of objects start from: a fabric, and a domain of the loopback interface.
 struct Objects {
   let fabric: Fabric
   let domain: Domain
@@ -14,7 +14,7 @@ struct Objects {
   ) throws {
     fabric = try Fabric(name: "10.0.0.0/8", apiVersion: version)
     let fabric = fabric
-    domain = try "eth0".withCString { name throws(FabricError) in
+    domain = try "lo".withCString { name throws(FabricError) in
       var attributes = fi_domain_attr()
       attributes.name = UnsafeMutablePointer(mutating: name)
       attributes.threading = threading

@@ -82,7 +82,7 @@ package struct ScenarioGenerator {
     configuration.receiveBuffer = scenario.conditions.socketBuffer
     configuration.eagerLimit = random.chance(0.5) ? 65_536 : random.logarithmic(256...65_536)
     configuration.creditWindow = random.chance(0.5) ? 1 << 20 : random.logarithmic(65_536...1 << 20)
-    configuration.operationWindow = random.chance(0.6) ? 16_384 : random.logarithmic(2...256)
+    configuration.operationWindow = random.chance(0.6) ? 16_384 : random.logarithmic(64...512)
     configuration.maximumReads = random.chance(0.6) ? 256 : random.within(1...16)
     if random.chance(0.3) { configuration.acknowledgeDelay = UInt64(random.logarithmic(1_000...1_000_000)) }
     return configuration

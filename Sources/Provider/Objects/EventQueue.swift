@@ -20,9 +20,11 @@ package final class EventQueue {
   package convenience init(_ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
     guard flags & ~(FI_WRITE | FI_AFFINITY) == 0 else {
-      throw flags & FI_PEER != 0 ? .notImplemented : .invalidArgument
+      if flags & FI_PEER != 0 { throw Self.refuse("peer queues are not offered", .notImplemented) }
+      throw Self.refuse("unknown flags")
     }
-    let waitObject = try WaitObject.open(attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set)
+    let waitObject = try WaitObject.open(
+      attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set, for: .eventQueue)
     // The size is a hint: a program that asked for little must not lose events.
     let capacity = max(attributes.pointee.size, Self.leastCapacity)
     self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waitObject)
@@ -45,14 +47,17 @@ package final class EventQueue {
 
   /// Throws FI_EBUSY while something is bound to the queue. Events that were not read are lost.
   package func close() throws(FabricError) {
-    if lock.withLock({ bindings != 0 }) { throw .busy }
+    if lock.withLock({ bindings != 0 }) {
+      throw Self.refuse("objects are still bound to the queue", in: "fi_close", .busy)
+    }
     fabric.removeChild()
   }
 
   /// Appends an event of the program's. Returns `length`. Throws FI_EINVAL for a queue opened without FI_WRITE,
   /// FI_EAGAIN when too many events wait.
   package func write(event: UInt32, _ bytes: UnsafeRawPointer?, length: Int) throws(FabricError) -> Int {
-    guard isWritable, bytes != nil || length == 0 else { throw .invalidArgument }
+    guard isWritable else { throw Self.refuse("the queue was opened without FI_WRITE", in: "fi_eq_write") }
+    guard bytes != nil || length == 0 else { throw Self.refuse("an event without its bytes", in: "fi_eq_write") }
     try append(event: event, bytes, length: length, isError: false)
     return length
   }
@@ -101,7 +106,9 @@ package final class EventQueue {
     event: UnsafeMutablePointer<UInt32>?, into buffer: UnsafeMutableRawPointer?, length: Int, timeout: Int32,
     flags: UInt64
   ) throws(FabricError) -> Int {
-    guard let waitObject else { throw .notImplemented }
+    guard let waitObject else {
+      throw Self.refuse("the queue has no wait object", in: "fi_eq_sread", .notImplemented)
+    }
     let deadline = Clock.deadline(milliseconds: timeout)
     while true {
       do {
@@ -115,14 +122,16 @@ package final class EventQueue {
 
   /// Whether the program may sleep: throws FI_EAGAIN when events wait, FI_EINVAL without a wait object.
   package func prepareToWait() throws(FabricError) {
-    if waitObject == nil { throw .invalidArgument }
+    if waitObject == nil { throw Self.refuse("the queue has no wait object", in: "fi_trywait") }
     if lock.withLock({ ring.count != 0 }) { throw .tryAgain }
   }
 
   /// FI_GETWAIT and FI_GETWAITOBJ. Throws FI_ENODATA without a wait object.
   package func control(_ command: Int32, _ argument: UnsafeMutableRawPointer?) throws(FabricError) {
-    guard command == Int32(FI_GETWAIT) || command == Int32(FI_GETWAITOBJ) else { throw .notImplemented }
-    guard let waitObject else { throw .noData }
+    guard command == Int32(FI_GETWAIT) || command == Int32(FI_GETWAITOBJ) else {
+      throw Self.refuse("unknown command", in: "fi_control", .notImplemented)
+    }
+    guard let waitObject else { throw Self.refuse("the queue has no wait object", in: "fi_control", .noData) }
     try waitObject.control(command, argument)
   }
 
@@ -145,6 +154,12 @@ package final class EventQueue {
       isSignalled = false
       waitObject.drain()
     }
+  }
+
+  private static func refuse(
+    _ reason: StaticString, in call: StaticString = "fi_eq_open", _ error: FabricError = .invalidArgument
+  ) -> FabricError {
+    error.because(.eventQueue, reason, in: call)
   }
 
   private static var leastCapacity: Int { 4096 }
