@@ -5,7 +5,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-// ---- registration and outcome --------------------------------------------------------------------------------------
+// ---- registration and outcome -------------------------------------------------------------------------------------
 
 enum { maximum_cases = 256, exit_unsupported = 77, exit_environment = 78 };
 
@@ -179,7 +179,7 @@ void check_offered(long actual, const char *call, const char *file, int line) {
   check_returns(actual, 0, call, file, line);
 }
 
-// ---- time ----------------------------------------------------------------------------------------------------------
+// ---- time ---------------------------------------------------------------------------------------------------------
 
 double seconds(void) {
   struct timespec now;
@@ -206,7 +206,7 @@ void sleep_ms(int milliseconds) {
   nanosleep(&pause, NULL);
 }
 
-// ---- data ----------------------------------------------------------------------------------------------------------
+// ---- data ---------------------------------------------------------------------------------------------------------
 
 static inline uint64_t pattern_word(uint64_t index, uint64_t seed) {
   uint64_t x = (index + 1) * 0x9e3779b97f4a7c15u ^ (seed + 1) * 0xc2b2ae3d27d4eb4fu;
@@ -262,7 +262,7 @@ void *allocate(size_t length) {
   return memory;
 }
 
-// ---- fabric --------------------------------------------------------------------------------------------------------
+// ---- fabric -------------------------------------------------------------------------------------------------------
 
 const char *provider_name(void) {
   const char *name = getenv("CONFORMANCE_PROVIDER");
@@ -405,7 +405,7 @@ void pair_close(struct pair *pair) {
   node_close(&pair->a);
 }
 
-// ---- completions ---------------------------------------------------------------------------------------------------
+// ---- completions --------------------------------------------------------------------------------------------------
 
 enum { maximum_watched = 32 };
 static struct fid_cq *watched[maximum_watched];
@@ -491,7 +491,7 @@ void expect_quiet_at(const char *file, int line, struct fid_cq *cq, int millisec
   } while (seconds() < deadline);
 }
 
-// ---- processes -----------------------------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------------------------
 
 struct board {
   _Atomic int arrived[TEAM_MAX];  // barriers reached by each member

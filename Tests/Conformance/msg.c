@@ -79,7 +79,7 @@ CASE(first_message_of_any_size_is_prompt) {
   }
 }
 
-// ---- the same under other attributes -----------------------------------------------------------------------------------------
+// ---- the same under other attributes ------------------------------------------------------------------------------
 
 static void basic_exchange(const struct setup *setup) {
   struct pair pair;
@@ -133,7 +133,7 @@ CASE(message_to_oneself) {
   node_close(&node);
 }
 
-// ---- vectors ---------------------------------------------------------------------------------------------------------------------
+// ---- vectors ------------------------------------------------------------------------------------------------------
 
 // Splits a buffer into `count` parts of uneven size; some may be empty.
 static void split(struct iovec *parts, size_t count, char *buffer, size_t length, size_t salt) {
@@ -239,7 +239,7 @@ CASE(empty_messages_need_no_buffer) {
   pair_close(&pair);
 }
 
-// ---- sendmsg, recvmsg, inject, data ---------------------------------------------------------------------------------------------------
+// ---- sendmsg, recvmsg, inject, data -------------------------------------------------------------------------------
 
 static struct fi_msg message(struct iovec *part, fi_addr_t address, void *context, uint64_t data) {
   return (struct fi_msg){.msg_iov = part, .iov_count = 1, .addr = address, .context = context, .data = data};
@@ -377,7 +377,7 @@ CASE(null_contexts_are_fine) {
   pair_close(&pair);
 }
 
-// ---- order and amount ------------------------------------------------------------------------------------------------------------------
+// ---- order and amount ---------------------------------------------------------------------------------------------
 
 // Sizes that mix eager and large transfers.
 static size_t mixed_size(int i) {
@@ -610,7 +610,7 @@ CASE(many_posted_receives) {
   pair_close(&pair);
 }
 
-// ---- errors ------------------------------------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------------------------
 
 static void truncation(size_t sent, size_t room, bool receive_first) {
   struct pair pair;
@@ -682,7 +682,7 @@ CASE(message_to_a_removed_address) {
   pair_close(&pair);
 }
 
-// ---- selective completion -------------------------------------------------------------------------------------------------------------
+// ---- selective completion -----------------------------------------------------------------------------------------
 
 CASE(selective_transmit_completion) {
   struct pair pair;
@@ -741,7 +741,7 @@ CASE(selective_completion_does_not_hide_errors) {
   pair_close(&pair);
 }
 
-// ---- source and directed receive ------------------------------------------------------------------------------------------------------
+// ---- source and directed receive ----------------------------------------------------------------------------------
 
 CASE(directed_receive_waits_for_its_source) {
   struct setup setup = {.caps = FI_MSG | FI_DIRECTED_RECV};

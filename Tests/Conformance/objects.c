@@ -6,7 +6,7 @@ static struct fi_info *any_info(void) {
   return find_info(&defaults);
 }
 
-// ---- fabric ------------------------------------------------------------------------------------------------------------
+// ---- fabric -------------------------------------------------------------------------------------------------------
 
 CASE(fabric_has_class_context_and_version) {
   struct fi_info *info = any_info();
@@ -75,7 +75,7 @@ CASE(fabric_with_an_open_event_queue_is_busy) {
   fi_freeinfo(info);
 }
 
-// ---- domain ------------------------------------------------------------------------------------------------------------
+// ---- domain -------------------------------------------------------------------------------------------------------
 
 CASE(domain_has_class_and_context) {
   struct fi_info *info = any_info();

@@ -8,7 +8,7 @@ static char slot[4096];
 // Bound for the library to notice that a peer is gone, in seconds.
 #define give_up (4 * DEFAULT_WAIT)
 
-// ---- two processes ---------------------------------------------------------------------------------------------------------------
+// ---- two processes ------------------------------------------------------------------------------------------------
 
 static void two_exchange(struct team *team) {
   struct node node;
@@ -92,7 +92,7 @@ static void two_remote_memory(struct team *team) {
 
 CASE(two_processes_share_memory) { team_run(2, two_remote_memory); }
 
-// ---- more processes ----------------------------------------------------------------------------------------------------------------
+// ---- more processes -----------------------------------------------------------------------------------------------
 
 static void all_to_all(struct team *team) {
   struct node node;
@@ -244,7 +244,7 @@ static void many_writers(struct team *team) {
 
 CASE(three_processes_write_to_one) { team_run(4, many_writers); }
 
-// ---- a peer that is slow, silent or dead -----------------------------------------------------------------------------------------------
+// ---- a peer that is slow, silent or dead --------------------------------------------------------------------------
 
 static void silent_receiver(struct team *team) {
   struct node node;
@@ -437,7 +437,7 @@ CASE(nobody_was_ever_there) {
   node_close(&node);
 }
 
-// ---- restart ------------------------------------------------------------------------------------------------------------------------------
+// ---- restart ------------------------------------------------------------------------------------------------------
 
 static int unused_port(void) {
   int probe = socket(AF_INET, SOCK_DGRAM, 0);

@@ -118,7 +118,7 @@ CASE(many_threads_on_one_endpoint) { many_threads(FI_PROGRESS_UNSPEC, false); }
 CASE(many_threads_within_one_domain) { many_threads(FI_PROGRESS_UNSPEC, true); }
 CASE(many_threads_with_automatic_progress) { many_threads(FI_PROGRESS_AUTO, false); }
 
-// ---- one endpoint per thread --------------------------------------------------------------------------------------------------------
+// ---- one endpoint per thread --------------------------------------------------------------------------------------
 
 struct own {
   struct pair pair;
@@ -178,7 +178,7 @@ static void thread_per_pair(enum fi_threading threading) {
 CASE(thread_per_domain) { thread_per_pair(FI_THREAD_DOMAIN); }
 CASE(thread_per_queue) { thread_per_pair(FI_THREAD_COMPLETION); }
 
-// ---- opening and closing in parallel ------------------------------------------------------------------------------------------------
+// ---- opening and closing in parallel ------------------------------------------------------------------------------
 
 static void *open_and_close(void *argument) {
   const struct fi_info *info = argument;
