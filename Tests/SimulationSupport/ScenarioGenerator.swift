@@ -177,7 +177,9 @@ package struct ScenarioGenerator {
     if plan.kind == .message && random.chance(0.5) { plan.flags.insert(.tagged) }
     if plan.kind != .read {
       if random.chance(0.3) { plan.flags.insert(.remoteData) }
-      if random.chance(deliveries) { plan.flags.insert(.deliveryComplete) }
+      if random.chance(deliveries) {
+        plan.flags.insert(plan.kind == .message && random.chance(0.3) ? .matchComplete : .deliveryComplete)
+      }
       if plan.size <= min(4_096, scenario.configurations[plan.source].eagerLimit) && random.chance(0.3) {
         plan.flags.insert(.inject)
       }
@@ -218,7 +220,8 @@ package struct ScenarioGenerator {
     if random.chance(0.15) {
       for _ in 0..<random.within(1...3) {
         let (left, right) = (random.below(hosts), random.below(hosts))
-        let bytes = random.chance(0.3) ? scenario.configurations[0].baseDatagram : random.one(of: [1_300, 1_472, 4_000, 9_000])
+        let bytes =
+          random.chance(0.3) ? scenario.configurations[0].baseDatagram : random.one(of: [1_300, 1_472, 4_000, 9_000])
         scenario.disturbances.append(.pathLimit(left, right, bytes: bytes, at: UInt64(random.below(span))))
       }
     }
