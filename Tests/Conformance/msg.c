@@ -314,7 +314,9 @@ CASE(inject_frees_the_buffer_at_once) {
   size_t length = pair.a.info->tx_attr->inject_size;
   assert_true(length >= 8);
   char *out = allocate(length), *in = allocate(length * 20);
-  for (int i = 0; i < 20; i++) post(fi_recv(pair.b.ep, in + (size_t)i * length, length, NULL, FI_ADDR_UNSPEC, &slot[i]));
+  for (int i = 0; i < 20; i++) {
+    post(fi_recv(pair.b.ep, in + (size_t)i * length, length, NULL, FI_ADDR_UNSPEC, &slot[i]));
+  }
   for (int i = 0; i < 20; i++) {
     fill(out, length, (uint64_t)i);
     post(fi_inject(pair.a.ep, out, length, pair.to_b));
