@@ -251,29 +251,33 @@ package struct ConfirmHeader: BitwiseCopyable {
   }
 }
 
-/// RESET and VERSION, 16 bytes: kind, reserved (VERSION: the spoken version in byte 1), index and session as they were
-/// in the packet it answers.
+/// RESET and VERSION, 16 bytes: kind, flags (VERSION: the spoken version), 2 reserved, index and session as they were in
+/// the packet it answers.
 package struct ResetPacket: BitwiseCopyable {
   package static var size: Int { 16 }
 
   package var connection: UInt32
   package var session: UInt64
+  /// RESET, flag 1: the session was never known here, so its initiator may try again with another.
+  package var mayRetry: Bool
 
-  package init(connection: UInt32, session: UInt64) {
+  package init(connection: UInt32, session: UInt64, mayRetry: Bool = false) {
     self.connection = connection
     self.session = session
+    self.mayRetry = mayRetry
   }
 
   package init?(_ reader: inout ByteReader) {
     guard reader.has(Self.size) else { return nil }
+    mayRetry = reader.peek(1, as: UInt8.self) & 1 != 0
     connection = reader.peek(4, as: UInt32.self)
     session = reader.peek(8, as: UInt64.self)
     reader.skip(Self.size)
   }
 
   package func encode(_ kind: PacketKind, _ writer: inout ByteWriter) {
-    encodeLongHeader(
-      kind, flags: PacketFlags(rawValue: kind == .version ? protocolVersion : 0), connection, session, &writer)
+    let flags = kind == .version ? protocolVersion : mayRetry ? 1 : 0
+    encodeLongHeader(kind, flags: PacketFlags(rawValue: flags), connection, session, &writer)
   }
 }
 

@@ -30,6 +30,8 @@ struct Connection: BitwiseCopyable {
   var cookie = Cookie(time: 0, code: 0)
   /// Cookies made before prove nothing: they belong to sessions that are over.
   var cookieNotBefore: Instant = 0
+  /// The peer's id of the session that ended last.
+  var endedSession: UInt64 = 0
 
   // The endpoint's queues.
   var nextReady: ConnectionIndex = .max
@@ -110,6 +112,8 @@ struct Connection: BitwiseCopyable {
   var needsCredit = false
   var needsClose = false
   var initialCount: UInt32 = 0
+  /// Handshakes that the responder turned down since the program wanted the connection.
+  var rejectedCount: UInt32 = 0
   var initialDeadline: Instant = never
 
   init(index: ConnectionIndex, address: PeerAddress, baseDatagram: Int) {
@@ -123,6 +127,7 @@ struct Connection: BitwiseCopyable {
   mutating func reset(baseDatagram: Int) {
     var fresh = Connection(index: index, address: address, baseDatagram: baseDatagram)
     fresh.cookieNotBefore = cookieNotBefore
+    fresh.endedSession = state == .established ? peerSession : endedSession
     fresh.nextReady = nextReady
     fresh.isReady = isReady
     fresh.nextActive = nextActive

@@ -13,6 +13,7 @@ struct CookieKey: BitwiseCopyable {
     Cookie(time: now, code: code(address, session, now))
   }
 
+  /// Whether the cookie was made here, for this session of this address, and not too long ago.
   func isValid(_ cookie: Cookie, _ address: PeerAddress, session: UInt64, now: Instant) -> Bool {
     cookie.time <= now && now - cookie.time <= Self.lifetime && cookie.code == code(address, session, cookie.time)
   }

@@ -22,7 +22,7 @@ package struct TransportConfiguration: BitwiseCopyable {
   package var eagerLimit = 64 * 1024
   /// Eager bytes that a peer may have under way to this side, and hold there unmatched.
   package var creditWindow = 1024 * 1024
-  /// Messages of one peer that this side keeps unmatched.
+  /// Messages of one peer that this side keeps unmatched; at least 64.
   package var operationWindow = 16 * 1024
   /// READ_REQUESTs of one peer that this side answers at once.
   package var maximumReads = 256

@@ -104,7 +104,11 @@ extension TransportEndpoint {
         continue
       }
       connection.pointee.sent.remove(packet, after: previous, in: sentPackets)
-      if number == largest { connection.pointee.rtt.update(now &- entry.pointee.time, ackDelay: delay) }
+      if number == largest {
+        // What the peer holds back beyond its word is the path's as far as timers go (RFC 9002 section 5.3).
+        let limit = microseconds(UInt64(connection.pointee.peer.maximumAckDelay))
+        connection.pointee.rtt.update(now &- entry.pointee.time, ackDelay: min(delay, limit))
+      }
       packetAcknowledged(packet, connection, isLimited: isLimited)
       packet = next
     }

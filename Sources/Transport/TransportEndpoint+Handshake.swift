@@ -22,6 +22,8 @@ extension TransportEndpoint {
       maximumAckDelay: UInt32(configuration.acknowledgeDelay / 1_000), maximumReads: UInt32(configuration.maximumReads))
   }
 
+  /// How often a handshake begins anew because the responder turned it down.
+  private static var maximumRejections: UInt32 { 8 }
   /// How long the first INITIAL waits for its CHALLENGE; doubled each time, up to a second.
   private static var initialTimeout: UInt64 { milliseconds(20) }
 
@@ -93,12 +95,15 @@ extension TransportEndpoint {
     guard let index = findConnection(source) else { return unknown() }
     let connection = self[index]
     guard packet.connection == index, packet.session == connection.pointee.session,
-      connection.pointee.state == .initial || connection.pointee.state == .confirming
+      connection.pointee.state == .initial
     else { return unknown() }
+    // The first one counts: the cookie binds the session to the process that made it. Were another let in later, what the
+    // first had acknowledged would be missing there.
     connection.pointee.cookie = packet.cookie
     heard(connection, now: now)
-    guard connection.pointee.state == .initial else { return }
     connection.pointee.state = .confirming
+    // The responder is to learn of the connection even if nothing fits into what may be sent before its ACCEPT.
+    connection.pointee.probesDue = 1
     connection.pointee.needsInitial = false
     connection.pointee.initialDeadline = never
     // Enough to start with; the true limits come with ACCEPT.
@@ -113,30 +118,37 @@ extension TransportEndpoint {
   mutating func receiveConfirm(
     _ header: ConfirmHeader, from source: PeerAddress, now: Instant
   ) -> UnsafeMutablePointer<Connection>? {
-    guard !isClosing || findConnection(source) != nil else { return nil }
-    let isValid = cookieKey.isValid(header.cookie, source, session: header.session, now: now)
-    guard isValid || findConnection(source) != nil else {
-      unknown()
-      return nil
+    if let index = findConnection(source), self[index].pointee.state == .established,
+      self[index].pointee.peerSession == header.session
+    {
+      return self[index]
+    }
+    guard !isClosing else { return dropUnknown() }
+    guard cookieKey.isValid(header.cookie, source, session: header.session, now: now) else {
+      return reject(header, source)
     }
     let connection = self[self.connection(to: source)]
     switch connection.pointee.state {
     case .established:
-      if connection.pointee.peerSession == header.session { return connection }
-      guard isValid, header.cookie.time > connection.pointee.cookieNotBefore, !isClosing else { return dropUnknown() }
+      guard header.cookie.time > connection.pointee.cookieNotBefore else { return reject(header, source) }
       // The peer began anew: what was under way between us is lost.
       fail(connection, .reset, now: now)
     case .idle:
-      guard isValid, header.cookie.time > connection.pointee.cookieNotBefore, !isClosing else { return dropUnknown() }
+      guard header.cookie.time > connection.pointee.cookieNotBefore else { return reject(header, source) }
     case .initial, .confirming:
-      guard isValid, header.cookie.time >= connection.pointee.cookieNotBefore else { return dropUnknown() }
+      guard header.cookie.time >= connection.pointee.cookieNotBefore else { return reject(header, source) }
       if header.session == connection.pointee.session && source == localAddress {
         // A connection of the endpoint with itself: both sides are this one.
         learnPeer(connection, index: connection.pointee.index, session: header.session, header.parameters, now: now)
         return connection
       }
       guard header.session > connection.pointee.session else { return dropUnknown() }
-      becomeResponder(connection)
+      if connection.pointee.received.count > 0 {
+        // Somebody else at that address had taken part in this side's session: the peer began anew.
+        fail(connection, .reset, now: now)
+      } else {
+        giveUpAttempt(connection)
+      }
     }
     if connection.pointee.state == .idle {
       connection.pointee.session = random()
@@ -147,20 +159,32 @@ extension TransportEndpoint {
     return connection
   }
 
+  /// Turns a CONFIRM down. Its initiator may try again unless the session is one that had begun and ended.
+  private mutating func reject(_ header: ConfirmHeader, _ source: PeerAddress) -> UnsafeMutablePointer<Connection>? {
+    unknown()
+    let isOver = findConnection(source).map { self[$0].pointee.endedSession == header.session } ?? false
+    answers.append(
+      AnswerQueue.Entry(
+        kind: .reset, address: source, connection: header.connection, session: header.session,
+        cookie: Cookie(time: 0, code: 0), mayRetry: !isOver))
+    return nil
+  }
+
   private mutating func dropUnknown() -> UnsafeMutablePointer<Connection>? {
     unknown()
     return nil
   }
 
-  /// Gives up this side's own attempt in favour of the peer's: nothing that was sent has been processed there, but it may
-  /// still arrive, late, and be processed then. So packet numbers go on.
-  private mutating func becomeResponder(_ connection: UnsafeMutablePointer<Connection>) {
+  /// Gives up this side's attempt, of which no answer has come: all that was sent is due again, in a session of another
+  /// name, lest late answers be taken for the new peer's. Packet numbers go on.
+  private mutating func giveUpAttempt(_ connection: UnsafeMutablePointer<Connection>) {
     while !connection.pointee.sent.isEmpty {
       let packet = connection.pointee.sent.first
       connection.pointee.sent.remove(packet, after: .max, in: sentPackets)
       requeueFrames(of: packet, connection)
       sentPackets.free(packet)
     }
+    connection.pointee.session = random()
     connection.pointee.bytesInFlight = 0
     connection.pointee.probeCount = 0
     connection.pointee.probesDue = 0
@@ -181,10 +205,33 @@ extension TransportEndpoint {
     guard let packet = ResetPacket(&reader) else { return malformed() }
     guard let index = findConnection(source) else { return unknown() }
     let connection = self[index]
-    guard connection.pointee.state == .established, packet.connection == connection.pointee.peerIndex,
-      packet.session == connection.pointee.peerSession
-    else { return unknown() }
-    fail(connection, .reset, now: now)
+    switch connection.pointee.state {
+    case .established:
+      guard packet.connection == connection.pointee.peerIndex, packet.session == connection.pointee.peerSession else {
+        return unknown()
+      }
+      fail(connection, .reset, now: now)
+    case .confirming:
+      guard packet.connection == index, packet.session == connection.pointee.session else { return unknown() }
+      receiveRejection(connection, mayRetry: packet.mayRetry, now: now)
+    case .idle, .initial: unknown()
+    }
+  }
+
+  /// The responder has turned CONFIRM down: its cookie is too old, or another process has the address by now. As long as
+  /// nobody has answered, nothing is lost.
+  private mutating func receiveRejection(
+    _ connection: UnsafeMutablePointer<Connection>, mayRetry: Bool, now: Instant
+  ) {
+    connection.pointee.rejectedCount += 1
+    guard mayRetry, connection.pointee.received.count == 0,
+      connection.pointee.rejectedCount < Self.maximumRejections
+    else { return fail(connection, .reset, now: now) }
+    giveUpAttempt(connection)
+    connection.pointee.state = .initial
+    connection.pointee.initialCount = 0
+    connection.pointee.awaitingSince = now
+    sendInitial(connection, now: now)
   }
 
   // MARK: Ends

@@ -224,6 +224,12 @@ extension TransportEndpoint {
     if entry.pointee.isIncomplete && entry.pointee.received.isComplete(entry.pointee.length) { noteComplete(slot) }
     if entry.pointee.state == .accepted && entry.pointee.received.isComplete(entry.pointee.wanted) {
       finish(slot, .ok)
+    } else if entry.pointee.state == .held && entry.pointee.wantsDone && !entry.pointee.flags.contains(.matchComplete)
+      && entry.pointee.received.isComplete(entry.pointee.length)
+    {
+      // Delivered, if not asked for yet: the program will find it (fi_cq(3), FI_DELIVERY_COMPLETE).
+      entry.pointee.wantsDone = false
+      queueDone(self[entry.pointee.connection], entry.pointee.sequence, .ok)
     }
     return true
   }
@@ -310,7 +316,8 @@ extension TransportEndpoint {
     }
     if position == 0 && !hasRoomToStart(connection, frame) {
       isStarved = true
-      cursor.draining = nil
+      // Another block may have what is missing of an operation that holds a slot.
+      waitStaged(block, frame.operation, connection)
       return false
     }
     cursor.isAbandoned = false
@@ -390,6 +397,6 @@ extension OperationFlags {
     self = []
     if flags.contains(.tagged) { insert(.tagged) }
     if flags.contains(.remoteData) { insert(.remoteData) }
-    if flags.contains(.wantsDone) { insert(.deliveryComplete) }
+    if flags.contains(.wantsDone) { insert(flags.contains(.wantsMatch) ? .matchComplete : .deliveryComplete) }
   }
 }

@@ -259,6 +259,13 @@ extension TransportEndpoint {
     markReady(connection)
   }
 
+  /// A packet that is not acknowledged is answered all the same, lest its sender take this side for dead.
+  private mutating func answerDropped(_ connection: UnsafeMutablePointer<Connection>) {
+    guard connection.pointee.received.count > 0 else { return }
+    oweAcknowledgement(connection, eliciting: true, size: 0, now: cursor.now)
+    connection.pointee.acknowledgeSoon = true
+  }
+
   /// All frames are processed: the packet counts as received.
   private mutating func endPacket() {
     cursor.isActive = false
@@ -266,7 +273,7 @@ extension TransportEndpoint {
     cursor.draining = connection
     guard !cursor.isAbandoned else { return }
     heard(connection, now: cursor.now)
-    guard !cursor.lacksRoom else { return }
+    guard !cursor.lacksRoom else { return answerDropped(connection) }
     let isLargest = cursor.packetNumber > connection.pointee.received.largest
     let inOrder = connection.pointee.received.insert(cursor.packetNumber)
     if isLargest { connection.pointee.largestReceivedTime = cursor.now }

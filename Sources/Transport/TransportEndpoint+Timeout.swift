@@ -98,11 +98,7 @@ extension TransportEndpoint {
     }
     if connection.pointee.probeCount == 3 {
       connection.pointee.congestion.onPersistentCongestion()
-      if connection.pointee.mtu.onTooBig(0) { pathShrank(connection, now: now) }
-    }
-    // The cookie may have become too old, or the responder a new one.
-    if connection.pointee.state == .confirming && connection.pointee.probeCount % 3 == 0 {
-      connection.pointee.needsInitial = true
+      if connection.pointee.mtu.onSilence() { pathShrank(connection, now: now) }
     }
     markReady(connection)
   }

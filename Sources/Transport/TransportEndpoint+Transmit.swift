@@ -164,7 +164,8 @@ extension TransportEndpoint {
       if answer.kind == .challenge {
         ChallengePacket(connection: answer.connection, session: answer.session, cookie: answer.cookie).encode(&writer)
       } else {
-        ResetPacket(connection: answer.connection, session: answer.session).encode(answer.kind, &writer)
+        ResetPacket(connection: answer.connection, session: answer.session, mayRetry: answer.mayRetry)
+          .encode(answer.kind, &writer)
       }
     }
   }

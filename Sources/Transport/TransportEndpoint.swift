@@ -59,6 +59,8 @@ public struct TransportEndpoint: ~Copyable {
   var isClosing = false
 
   package init(configuration: TransportConfiguration, localAddress: PeerAddress) {
+    // What an initiator may send before it knows what it was granted.
+    precondition(configuration.operationWindow >= 64 && configuration.creditWindow >= 8 * configuration.baseDatagram)
     precondition(configuration.creditWindow >= configuration.eagerLimit)
     precondition(configuration.eagerLimit <= BufferPool.largest)
     self.configuration = configuration
@@ -291,6 +293,8 @@ struct AnswerQueue: BitwiseCopyable {
     var connection: UInt32
     var session: UInt64
     var cookie: Cookie
+    /// RESET: the initiator may try again.
+    var mayRetry = false
   }
 
   private static var capacity: Int { 32 }

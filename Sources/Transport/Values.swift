@@ -72,6 +72,11 @@ package struct OperationFlags: OptionSet, BitwiseCopyable {
   package static var remoteData: OperationFlags { OperationFlags(rawValue: 2) }
   /// Ends when the target has placed the data, not when its host has received it (FI_DELIVERY_COMPLETE).
   package static var deliveryComplete: OperationFlags { OperationFlags(rawValue: 4) }
+  /// Ends when the target's program has asked for the message (FI_MATCH_COMPLETE).
+  package static var matchComplete: OperationFlags { OperationFlags(rawValue: 16) }
+  /// Whether the operation ends when its target says so, not when its packets are acknowledged.
+  @inline(__always)
+  package var waitsForTarget: Bool { contains(.deliveryComplete) || contains(.matchComplete) }
   /// The payload is copied; the program may reuse its memory at once (FI_INJECT).
   package static var inject: OperationFlags { OperationFlags(rawValue: 8) }
 }

@@ -14,6 +14,7 @@ enum GoldenPacket {
     bytes("41 01 0000 07000000 efcdab8967452301 01000000 00000000 80b2b66600000000 7766554433221100")
     + parameters
   static let reset = bytes("51 00 0000 07000000 efcdab8967452301")
+  static let resetTryAgain = bytes("51 01 0000 07000000 efcdab8967452301")
   static let version = bytes("61 01 0000 07000000 efcdab8967452301")
 }
 
@@ -88,9 +89,14 @@ private let parameters = TransportParameters(
     let packet = ResetPacket(connection: 7, session: session)
     #expect(encoded(ResetPacket.size) { packet.encode(.reset, &$0) } == GoldenPacket.reset)
     #expect(encoded(ResetPacket.size) { packet.encode(.version, &$0) } == GoldenPacket.version)
-    let decoded = try #require(whole(GoldenPacket.reset) { ResetPacket(&$0) })
-    #expect(decoded.connection == 7)
-    #expect(decoded.session == session)
+    let retry = ResetPacket(connection: 7, session: session, mayRetry: true)
+    #expect(encoded(ResetPacket.size) { retry.encode(.reset, &$0) } == GoldenPacket.resetTryAgain)
+    for golden in [GoldenPacket.reset, GoldenPacket.resetTryAgain] {
+      let decoded = try #require(whole(golden) { ResetPacket(&$0) })
+      #expect(decoded.connection == 7)
+      #expect(decoded.session == session)
+      #expect(decoded.mayRetry == (golden == GoldenPacket.resetTryAgain))
+    }
   }
 
   /// What every kind of header does with a datagram that is cut off anywhere: nothing, the cursor stays.

@@ -36,6 +36,7 @@ package struct OperationPlan {
     if flags.contains(.tagged) { text += ", tagged" }
     if flags.contains(.remoteData) { text += ", data" }
     if flags.contains(.deliveryComplete) { text += ", delivery-complete" }
+    if flags.contains(.matchComplete) { text += ", match-complete" }
     if flags.contains(.inject) { text += ", inject" }
     text += ", local \(localParts) gap \(gap), remote \(remoteParts)"
     if let holdFor { text += ", held \(holdFor)ns" }
@@ -82,8 +83,16 @@ package struct Scenario {
     unstablePairs.insert(right * configurations.count + left)
   }
 
+  /// More steps than this mean that something goes round in circles.
+  package var stepLimit: Int {
+    let datagrams = operations.reduce(0) { $0 + $1.size } / (configurations.map(\.baseDatagram).min() ?? 1)
+    return 400_000 + 100 * datagrams
+  }
+
   package var description: String {
-    var lines = ["seed \(seed): \(configurations.count) hosts, \(operations.count) operations, \(conditions.description)"]
+    var lines = [
+      "seed \(seed): \(configurations.count) hosts, \(operations.count) operations, \(conditions.description)"
+    ]
     for (index, configuration) in configurations.enumerated() {
       let habits = habits[index]
       lines.append(

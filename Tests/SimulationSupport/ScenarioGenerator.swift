@@ -82,7 +82,7 @@ package struct ScenarioGenerator {
     configuration.receiveBuffer = scenario.conditions.socketBuffer
     configuration.eagerLimit = random.chance(0.5) ? 65_536 : random.logarithmic(256...65_536)
     configuration.creditWindow = random.chance(0.5) ? 1 << 20 : random.logarithmic(65_536...1 << 20)
-    configuration.operationWindow = random.chance(0.6) ? 16_384 : random.logarithmic(2...256)
+    configuration.operationWindow = random.chance(0.6) ? 16_384 : random.logarithmic(64...512)
     configuration.maximumReads = random.chance(0.6) ? 256 : random.within(1...16)
     if random.chance(0.3) { configuration.acknowledgeDelay = UInt64(random.logarithmic(1_000...1_000_000)) }
     return configuration
@@ -177,7 +177,9 @@ package struct ScenarioGenerator {
     if plan.kind == .message && random.chance(0.5) { plan.flags.insert(.tagged) }
     if plan.kind != .read {
       if random.chance(0.3) { plan.flags.insert(.remoteData) }
-      if random.chance(deliveries) { plan.flags.insert(.deliveryComplete) }
+      if random.chance(deliveries) {
+        plan.flags.insert(plan.kind == .message && random.chance(0.3) ? .matchComplete : .deliveryComplete)
+      }
       if plan.size <= min(4_096, scenario.configurations[plan.source].eagerLimit) && random.chance(0.3) {
         plan.flags.insert(.inject)
       }
@@ -218,7 +220,8 @@ package struct ScenarioGenerator {
     if random.chance(0.15) {
       for _ in 0..<random.within(1...3) {
         let (left, right) = (random.below(hosts), random.below(hosts))
-        let bytes = random.chance(0.3) ? scenario.configurations[0].baseDatagram : random.one(of: [1_300, 1_472, 4_000, 9_000])
+        let bytes =
+          random.chance(0.3) ? scenario.configurations[0].baseDatagram : random.one(of: [1_300, 1_472, 4_000, 9_000])
         scenario.disturbances.append(.pathLimit(left, right, bytes: bytes, at: UInt64(random.below(span))))
       }
     }

@@ -188,20 +188,22 @@ package final class SimulatedHost {
     repeat {
       let count = min(transmit.segmentSize, left)
       left -= count
-      network.send(from: index, to: transmit.destination, { memory in
-        var filled = 0
-        while filled < count {
-          let source = self.batch.slices[slice]
-          let part = min(source.count - used, count - filled)
-          if part > 0 { (memory + filled).copyMemory(from: source.base! + used, byteCount: part) }
-          filled += part
-          used += part
-          if used == source.count {
-            slice += 1
-            used = 0
+      network.send(
+        from: index, to: transmit.destination,
+        { memory in
+          var filled = 0
+          while filled < count {
+            let source = self.batch.slices[slice]
+            let part = min(source.count - used, count - filled)
+            if part > 0 { (memory + filled).copyMemory(from: source.base! + used, byteCount: part) }
+            filled += part
+            used += part
+            if used == source.count {
+              slice += 1
+              used = 0
+            }
           }
-        }
-      }, count: count)
+        }, count: count)
     } while left > 0
   }
 

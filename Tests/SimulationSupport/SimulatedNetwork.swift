@@ -108,7 +108,9 @@ package final class SimulatedNetwork {
     paths[right * hosts.count + left].limit = bytes
   }
 
-  private func datagramLimit(_ path: Int) -> Int { paths[path].limit > 0 ? paths[path].limit : conditions.datagramLimit }
+  private func datagramLimit(_ path: Int) -> Int {
+    paths[path].limit > 0 ? paths[path].limit : conditions.datagramLimit
+  }
 
   // MARK: Running
 
@@ -141,7 +143,8 @@ package final class SimulatedNetwork {
   // MARK: Datagrams
 
   /// A datagram leaves a host. The network copies it.
-  package func send(from source: Int, to address: PeerAddress, _ gather: (UnsafeMutableRawPointer) -> Void, count: Int) {
+  package func send(from source: Int, to address: PeerAddress, _ gather: (UnsafeMutableRawPointer) -> Void, count: Int)
+  {
     let destination = Self.host(address)
     guard hosts.indices.contains(destination) else { return fail("host \(source) sends to nobody: \(address)") }
     statistics.sent += 1

@@ -28,7 +28,7 @@ package func simulate(_ scenario: Scenario, trace: ((String) -> Void)? = nil) ->
   }
   for host in network.hosts { host.schedule(at: start, network) }
   for disturbance in scenario.disturbances { arrange(disturbance, network, checker, programs, start) }
-  network.run(maximumSteps: 400_000) { network.now - start < 4_000_000_000_000 }
+  network.run(maximumSteps: scenario.stepLimit) { network.now - start < 4_000_000_000_000 }
   if network.failure == nil && !network.clock.isEmpty { network.fail("still running after an hour: a livelock?") }
   if network.failure != nil && trace != nil {
     for host in network.hosts { network.note("\(host.index): \(host.endpoint.usage) \(host.endpoint.statistics)") }
@@ -53,9 +53,9 @@ private func close(_ network: SimulatedNetwork, _ checker: Checker) {
     network.note("\(host.index) closes")
     host.endpoint.close(now: network.now)
     host.schedule(at: network.now, network)
-    if network.random.chance(0.5) { network.run(maximumSteps: 500_000) }
+    if network.random.chance(0.5) { network.run(maximumSteps: checker.scenario.stepLimit + 100_000) }
   }
-  network.run(maximumSteps: 500_000) { network.now < never / 2 }
+  network.run(maximumSteps: checker.scenario.stepLimit + 100_000) { network.now < never / 2 }
   if network.failure == nil { checker.checkEnd() }
 }
 
