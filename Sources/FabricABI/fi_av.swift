@@ -8,7 +8,9 @@ func domain_av_open(
   _ av: UnsafeMutablePointer<UnsafeMutablePointer<fid_av>?>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard let attr, let av else { throw .invalidArgument }
+    guard let attr, let av else {
+      throw .invalidArgument.because(.addressVector, "no attributes, or no place for the vector", in: "fi_av_open")
+    }
     let vector = try AddressVector(object(domain, lfp_domain.self), attr)
     do throws(FabricError) {
       let handle = try makeHandle(vector, lfp_av.self) {
@@ -87,7 +89,8 @@ private func av_lookup2(
   _ av: UnsafeMutablePointer<fid_av>?, _ fi_addr: fi_addr_t, _ buf: UnsafeMutableRawPointer?,
   _ len: UnsafeMutablePointer<Int>?, _ flags: UInt64, _ ctx: UnsafeMutablePointer<fid_xpu_ctx>?
 ) -> Int32 {
-  flags == 0 ? av_lookup(av, fi_addr, buf, len) : notBuilt
+  if flags == 0 { return av_lookup(av, fi_addr, buf, len) }
+  return FabricError.notImplemented.because(.addressVector, "unknown flags", in: "fi_av_lookup2").result
 }
 
 private func av_straddr(

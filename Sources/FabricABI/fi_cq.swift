@@ -7,7 +7,9 @@ func domain_cq_open(
   _ cq: UnsafeMutablePointer<UnsafeMutablePointer<fid_cq>?>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard let attr, let cq else { throw .invalidArgument }
+    guard let attr, let cq else {
+      throw .invalidArgument.because(.completionQueue, "no attributes, or no place for the queue", in: "fi_cq_open")
+    }
     let queue = try CompletionQueue(object(domain, lfp_domain.self), attr)
     do throws(FabricError) {
       let handle = try makeHandle(queue, lfp_cq.self) {
@@ -49,7 +51,9 @@ private func cq_readfrom(
 private func cq_readerr(
   _ cq: UnsafeMutablePointer<fid_cq>?, _ buf: UnsafeMutablePointer<fi_cq_err_entry>?, _ flags: UInt64
 ) -> Int {
-  guard let buf else { return Int(FabricError.invalidArgument.result) }
+  guard let buf else {
+    return Int(FabricError.invalidArgument.because(.completionQueue, "no entry", in: "fi_cq_readerr").result)
+  }
   return withObject(cq, lfp_cq.self) { $0.readError(into: buf) }
 }
 

@@ -7,7 +7,9 @@ func fabric_domain(
   _ domain: UnsafeMutablePointer<UnsafeMutablePointer<fid_domain>?>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard let fabric, let info, let domain else { throw .invalidArgument }
+    guard let fabric, let info, let domain else {
+      throw .invalidArgument.because(.domain, "no fabric, no info, or no place for the domain", in: "fi_domain")
+    }
     let object = try Domain(object(fabric, lfp_fabric.self), info)
     do throws(FabricError) {
       let handle = try makeHandle(object, lfp_domain.self) {
@@ -37,7 +39,8 @@ func fabric_domain2(
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   if flags == 0 { return fabric_domain(fabric, info, domain, context) }
-  return flags == FI_PEER ? notBuilt : FabricError.badFlags.result
+  let error = flags == FI_PEER ? FabricError.notImplemented : .badFlags
+  return error.because(.domain, "flags that are unknown or not offered", in: "fi_domain2").result
 }
 
 private func domain_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
@@ -53,8 +56,10 @@ private func domain_bind(
   _ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard flags == 0 else { throw .badFlags }
-    guard let bfid, bfid.pointee.fclass == Int(FI_CLASS_EQ) else { throw .invalidArgument }
+    guard flags == 0 else { throw .badFlags.because(.domain, "unknown flags", in: "fi_domain_bind") }
+    guard let bfid, bfid.pointee.fclass == Int(FI_CLASS_EQ) else {
+      throw .invalidArgument.because(.domain, "no event queue", in: "fi_domain_bind")
+    }
     try object(fid, lfp_domain.self).bind(object(bfid, lfp_eq.self))
   }
 }
@@ -65,8 +70,9 @@ private func domain_control(
   switch Int(command) {
   case Int(FI_MAP_RAW_MR): return mapRawKey(argument)
   // A mapped key is the key itself, so there is nothing to take back.
-  case Int(FI_UNMAP_KEY): return argument == nil ? FabricError.invalidArgument.result : 0
-  default: return notBuilt
+  case Int(FI_UNMAP_KEY) where argument != nil: return 0
+  case Int(FI_UNMAP_KEY): return FabricError.invalidArgument.because(.domain, "no key", in: "fi_mr_unmap_key").result
+  default: return FabricError.notImplemented.because(.domain, "unknown command", in: "fi_control").result
   }
 }
 

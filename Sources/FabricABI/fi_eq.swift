@@ -8,7 +8,9 @@ func fabric_eq_open(
   _ eq: UnsafeMutablePointer<UnsafeMutablePointer<fid_eq>?>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard let attr, let eq else { throw .invalidArgument }
+    guard let attr, let eq else {
+      throw .invalidArgument.because(.eventQueue, "no attributes, or no place for the queue", in: "fi_eq_open")
+    }
     let queue = try EventQueue(object(fabric, lfp_fabric.self), attr)
     do throws(FabricError) {
       let handle = try makeHandle(queue, lfp_eq.self) {
@@ -49,7 +51,7 @@ private func eq_readerr(
   _ eq: UnsafeMutablePointer<fid_eq>?, _ buf: UnsafeMutablePointer<fi_eq_err_entry>?, _ flags: UInt64
 ) -> Int {
   count { () throws(FabricError) in
-    guard let buf else { throw .invalidArgument }
+    guard let buf else { throw .invalidArgument.because(.eventQueue, "no entry", in: "fi_eq_readerr") }
     return try object(eq, lfp_eq.self).readError(into: buf, flags: flags)
   }
 }

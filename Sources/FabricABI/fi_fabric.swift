@@ -6,7 +6,7 @@ import Provider
   _ attr: UnsafeMutablePointer<fi_fabric_attr>?, _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>?,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  guard let attr else { return FabricError.invalidArgument.result }
+  guard let attr else { return refuseMissing("no attributes").result }
   let version = APIVersion(rawValue: attr.pointee.api_version)
   return openFabric(attr, version: version, fabric, context)
 }
@@ -25,7 +25,7 @@ import Provider
   _ info: UnsafeMutablePointer<fi_info>?, _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>?,
   _ flags: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  guard flags == 0, let info else { return FabricError.invalidArgument.result }
+  guard flags == 0, let info else { return refuseMissing("no info, or flags, of which there are none").result }
   return fi_fabric_1_1(info.pointee.fabric_attr, fabric, context)
 }
 
@@ -36,10 +36,10 @@ private func openFabric(
 ) -> Int32 {
   status { () throws(FabricError) in
     guard let attr, let fabric, let provider = attr.pointee.prov_name, let name = attr.pointee.name else {
-      throw .invalidArgument
+      throw refuseMissing("no attributes, no provider's or fabric's name, or no place for the fabric")
     }
     guard ProviderName(opening: provider, aliases: Configuration.current.answersAliases) != nil else {
-      throw .noDevice
+      throw unknownProvider(provider)
     }
     let object = try Fabric(name: name, apiVersion: version)
     let handle = try makeHandle(object, lfp_fabric.self) {
@@ -56,6 +56,18 @@ private func openFabric(
     }
     fabric.pointee = opened
   }
+}
+
+private func refuseMissing(_ what: StaticString) -> FabricError {
+  .invalidArgument.because(.fabric, what, in: "fi_fabric")
+}
+
+private func unknownProvider(_ name: CString) -> FabricError {
+  Log.write(.warn, .fabric, source: .core, function: "fi_fabric") { text in
+    text.append("there is no provider ")
+    text.append(name)
+  }
+  return .noDevice
 }
 
 private func fabric_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {

@@ -109,7 +109,7 @@ private func mr_control(
   case Int(FI_ENABLE): return 0
   case Int(FI_REFRESH): return argument == nil ? refuse("nothing to refresh", in: "fi_mr_refresh") : 0
   case Int(FI_GET_RAW_MR): return rawKey(object(fid, lfp_mr.self), argument)
-  default: return notBuilt
+  default: return refuse("unknown command", .notImplemented, in: "fi_control")
   }
 }
 
