@@ -285,7 +285,8 @@ private final class Victim {
     drain()
   }
 
-  private func forward(from sender: inout TransportEndpoint, to receiver: inout TransportEndpoint, source: PeerAddress) {
+  private func forward(from sender: inout TransportEndpoint, to receiver: inout TransportEndpoint, source: PeerAddress)
+  {
     while sender.pollTransmit(into: &batch, now: now) {
       for index in 0..<batch.count {
         let transmit = batch.transmits[index]

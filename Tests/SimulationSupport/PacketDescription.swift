@@ -24,7 +24,10 @@ package func describe(_ datagram: UnsafeRawBufferPointer) -> String {
       "CONFIRM #\($0.packetNumber) from \($0.connection)/\(short($0.session))\(describe($0.flags)) cookie "
         + "\($0.cookie.time)/\(short($0.cookie.code))" + frames(&reader)
     }
-  case .reset: text = ResetPacket(&reader).map { "RESET of \($0.connection)/\(short($0.session))\($0.mayRetry ? " try again" : "")" }
+  case .reset:
+    text = ResetPacket(&reader).map {
+      "RESET of \($0.connection)/\(short($0.session))\($0.mayRetry ? " try again" : "")"
+    }
   case .version: text = ResetPacket(&reader).map { "VERSION for \($0.connection)/\(short($0.session))" }
   }
   return (text ?? "truncated \(kind)") + " (\(datagram.count) bytes)"

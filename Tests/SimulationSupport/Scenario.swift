@@ -89,7 +89,9 @@ package struct Scenario {
   }
 
   package var description: String {
-    var lines = ["seed \(seed): \(configurations.count) hosts, \(operations.count) operations, \(conditions.description)"]
+    var lines = [
+      "seed \(seed): \(configurations.count) hosts, \(operations.count) operations, \(conditions.description)"
+    ]
     for (index, configuration) in configurations.enumerated() {
       let habits = habits[index]
       lines.append(

@@ -218,7 +218,8 @@ package struct ScenarioGenerator {
     if random.chance(0.15) {
       for _ in 0..<random.within(1...3) {
         let (left, right) = (random.below(hosts), random.below(hosts))
-        let bytes = random.chance(0.3) ? scenario.configurations[0].baseDatagram : random.one(of: [1_300, 1_472, 4_000, 9_000])
+        let bytes =
+          random.chance(0.3) ? scenario.configurations[0].baseDatagram : random.one(of: [1_300, 1_472, 4_000, 9_000])
         scenario.disturbances.append(.pathLimit(left, right, bytes: bytes, at: UInt64(random.below(span))))
       }
     }

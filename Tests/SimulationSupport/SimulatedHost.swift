@@ -59,6 +59,12 @@ package final class SimulatedHost {
     endpoint = TransportEndpoint(configuration: configuration, localAddress: address)
   }
 
+  package var usage: TransportUsage { endpoint.usage }
+  package var statistics: TransportStatistics { endpoint.statistics }
+  package var isDrained: Bool { endpoint.isDrained }
+  /// Nothing is under way, and nothing is timed.
+  package var isQuiet: Bool { endpoint.isQuiet && endpoint.nextTimeout() == never }
+
   /// Makes sure that the host looks around at `time` or before.
   package func schedule(at time: Instant, _ network: SimulatedNetwork) {
     guard time != never, !isDown else { return }
@@ -188,20 +194,22 @@ package final class SimulatedHost {
     repeat {
       let count = min(transmit.segmentSize, left)
       left -= count
-      network.send(from: index, to: transmit.destination, { memory in
-        var filled = 0
-        while filled < count {
-          let source = self.batch.slices[slice]
-          let part = min(source.count - used, count - filled)
-          if part > 0 { (memory + filled).copyMemory(from: source.base! + used, byteCount: part) }
-          filled += part
-          used += part
-          if used == source.count {
-            slice += 1
-            used = 0
+      network.send(
+        from: index, to: transmit.destination,
+        { memory in
+          var filled = 0
+          while filled < count {
+            let source = self.batch.slices[slice]
+            let part = min(source.count - used, count - filled)
+            if part > 0 { (memory + filled).copyMemory(from: source.base! + used, byteCount: part) }
+            filled += part
+            used += part
+            if used == source.count {
+              slice += 1
+              used = 0
+            }
           }
-        }
-      }, count: count)
+        }, count: count)
     } while left > 0
   }
 

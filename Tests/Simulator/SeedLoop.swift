@@ -35,11 +35,13 @@ final class SeedLoop: Sendable {
     for job in 1..<max(jobs, 1) {
       var thread = pthread_t()
       let context = Unmanaged.passRetained(Job(loop: self, index: job))
-      let result = pthread_create(&thread, nil, { context in
-        let job = Unmanaged<Job>.fromOpaque(context!).takeRetainedValue()
-        job.loop.work(job.index)
-        return nil
-      }, context.toOpaque())
+      let result = pthread_create(
+        &thread, nil,
+        { context in
+          let job = Unmanaged<Job>.fromOpaque(context!).takeRetainedValue()
+          job.loop.work(job.index)
+          return nil
+        }, context.toOpaque())
       precondition(result == 0, "no thread could be made")
       threads.append(thread)
     }
@@ -47,7 +49,8 @@ final class SeedLoop: Sendable {
     for thread in threads { pthread_join(thread, nil) }
     return totals.withLock { totals in
       let seconds = Self.clock() - began
-      print("\(Self.rounded(Double(totals.passed + totals.failed) / seconds)) seeds/s, \(totals.completions) operations")
+      print(
+        "\(Self.rounded(Double(totals.passed + totals.failed) / seconds)) seeds/s, \(totals.completions) operations")
       if printsStatistics {
         print("\(totals.network)")
         print("virtual time \(totals.virtualTime / 1_000_000_000) s, longest seed \(totals.slowest)")
