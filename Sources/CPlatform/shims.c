@@ -1,6 +1,10 @@
 #define _GNU_SOURCE
 #include "CPlatform.h"
 
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
+
 // Layouts that the Datagram module's arrays rely on.
 _Static_assert(sizeof(struct sockaddr_in) == 16, "sockaddr_in");
 _Static_assert(sizeof(struct sockaddr_in6) == 28, "sockaddr_in6");
@@ -20,7 +24,141 @@ ssize_t platform_recvmmsg(int fd, struct platform_mmsghdr *messages, unsigned co
   return platform_result(recvmmsg(fd, (struct mmsghdr *)messages, count, flags, NULL));
 }
 
-void platform_thread_set_name(const char *name) { pthread_setname_np(pthread_self(), name); }
+#endif
+
+// MARK: Threads
+//
+// The library loads with glibc 2.31 and later. Versions before 2.34 have these functions in libpthread, a library that
+// only programs with threads load; with 2.34 they moved, under new symbol versions, into libc. So they are asked for by
+// the versions that both know, and are weak: in an old program without threads there are none, and none can be made.
+
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
+#if defined(__x86_64__)
+#define BASE_VERSION "GLIBC_2.2.5"
+#define SETCLOCK_VERSION "GLIBC_2.3.3"
+#else
+#define BASE_VERSION "GLIBC_2.17"
+#define SETCLOCK_VERSION "GLIBC_2.17"
+#endif
+
+#define OLD_VERSION(name, version) __asm__(".symver old_" #name ", " #name "@" version)
+#define WEAK __attribute__((weak))
+
+WEAK int old_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+WEAK int old_pthread_join(pthread_t, void **);
+WEAK int old_pthread_detach(pthread_t);
+WEAK int old_pthread_attr_setstacksize(pthread_attr_t *, size_t);
+WEAK int old_pthread_condattr_setclock(pthread_condattr_t *, clockid_t);
+OLD_VERSION(pthread_create, BASE_VERSION);
+OLD_VERSION(pthread_join, BASE_VERSION);
+OLD_VERSION(pthread_detach, BASE_VERSION);
+OLD_VERSION(pthread_attr_setstacksize, BASE_VERSION);
+OLD_VERSION(pthread_condattr_setclock, SETCLOCK_VERSION);
+
+static bool has_threads(void) {
+  return old_pthread_create && old_pthread_join && old_pthread_detach && old_pthread_attr_setstacksize &&
+         old_pthread_condattr_setclock;
+}
+#else
+#define old_pthread_create pthread_create
+#define old_pthread_join pthread_join
+#define old_pthread_detach pthread_detach
+#define old_pthread_attr_setstacksize pthread_attr_setstacksize
+#define old_pthread_condattr_setclock pthread_condattr_setclock
+
+static bool has_threads(void) { return true; }
+#endif
+
+// Sets the calling thread's signal mask. On Linux sigprocmask(2) is that too, and pthread_sigmask is another function
+// that moved.
+static void set_signal_mask(const sigset_t *mask, sigset_t *before) {
+#if defined(__linux__)
+  sigprocmask(SIG_SETMASK, mask, before);
+#else
+  pthread_sigmask(SIG_SETMASK, mask, before);
+#endif
+}
+
+struct thread_start {
+  void (*function)(void *context);
+  void *context;
+};
+
+static void *thread_main(void *argument) {
+  struct thread_start start = *(struct thread_start *)argument;
+  free(argument);
+  start.function(start.context);
+  return NULL;
+}
+
+int platform_thread_create(pthread_t *thread, size_t stack_size, void (*function)(void *), void *context) {
+  if (!has_threads()) return -ENOSYS;
+  struct thread_start *start = (struct thread_start *)malloc(sizeof *start);
+  if (start == NULL) return -ENOMEM;
+  start->function = function;
+  start->context = context;
+  pthread_attr_t attributes;
+  int error = pthread_attr_init(&attributes);
+  if (error == 0) {
+    if (stack_size != 0) error = old_pthread_attr_setstacksize(&attributes, stack_size);
+    if (error == 0) {
+      sigset_t all, before;
+      sigfillset(&all);
+      set_signal_mask(&all, &before);
+      error = old_pthread_create(thread, &attributes, thread_main, start);
+      set_signal_mask(&before, NULL);
+    }
+    pthread_attr_destroy(&attributes);
+  }
+  if (error != 0) free(start);
+  return -error;
+}
+
+void platform_thread_join(pthread_t thread) { old_pthread_join(thread, NULL); }
+
+void platform_thread_detach(pthread_t thread) { old_pthread_detach(thread); }
+
+void platform_thread_set_name(const char *name) {
+#if defined(__linux__)
+  prctl(PR_SET_NAME, name);
+#else
+  (void)name;
+#endif
+}
+
+int platform_condition_init(pthread_cond_t *condition) {
+  pthread_condattr_t attributes;
+  int error = pthread_condattr_init(&attributes);
+  if (error != 0) return -error;
+#if !defined(__APPLE__)
+  // Without threads nobody waits.
+  if (has_threads()) error = old_pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+#endif
+  if (error == 0) error = pthread_cond_init(condition, &attributes);
+  pthread_condattr_destroy(&attributes);
+  return -error;
+}
+
+// MARK: What Swift itself asks libc for
+
+#if defined(__GLIBC__)
+// Seeds the hashes of Swift's own collections. glibc has it since 2.36 only.
+PLATFORM_HIDDEN void arc4random_buf(void *bytes, size_t count) {
+  unsigned char *position = (unsigned char *)bytes;
+  while (count > 0) {
+    ssize_t filled = getrandom(position, count, 0);
+    if (filled < 0 && errno != EINTR) {
+      // No kernel before 3.17 is without it; a seed that can be guessed then has to do.
+      uint64_t now = platform_monotonic_ns();
+      for (size_t index = 0; index < count; index++) position[index] = (unsigned char)(now >> (index % 8 * 8));
+      return;
+    }
+    if (filled > 0) {
+      position += filled;
+      count -= (size_t)filled;
+    }
+  }
+}
 #endif
 
 #if defined(DEBUG)

@@ -19,7 +19,7 @@ public struct Thread: ~Copyable {
 
   /// Waits until the function has returned.
   package consuming func join() {
-    pthread_join(handle, nil)
+    platform_thread_join(handle)
     joined = true
   }
 
@@ -38,5 +38,5 @@ public struct Thread: ~Copyable {
   @inline(__always)
   package static func spinPause() { platform_spin_pause() }
 
-  deinit { if !joined { pthread_detach(handle) } }
+  deinit { if !joined { platform_thread_detach(handle) } }
 }

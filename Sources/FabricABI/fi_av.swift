@@ -36,10 +36,7 @@ private func av_insert(
   _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   inserted { () throws(FabricError) in
-    let report = try report(fi_addr, flags, context)
-    guard count > 0 else { return 0 }
-    guard let addr else { throw .invalidArgument }
-    return try object(av, lfp_av.self).insert(addr, count: count, report)
+    try object(av, lfp_av.self).insert(addr, count: count, report(av, fi_addr, flags, context))
   }
 }
 
@@ -56,8 +53,10 @@ private func av_insertsym(
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   inserted { () throws(FabricError) in
-    let report = try report(fi_addr, flags, context)
-    guard let node, let service else { throw .invalidArgument }
+    let report = try report(av, fi_addr, flags, context)
+    guard let node, let service else {
+      throw .invalidArgument.because(.addressVector, "no node or no service", in: "fi_av_insertsvc")
+    }
     return try object(av, lfp_av.self).insert(
       node: node, nodeCount: nodecnt, service: service, serviceCount: svccnt, report)
   }
@@ -67,9 +66,9 @@ private func av_remove(
   _ av: UnsafeMutablePointer<fid_av>?, _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ count: Int, _ flags: UInt64
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard flags == 0 else { throw .invalidArgument }
+    guard flags == 0 else { throw .invalidArgument.because(.addressVector, "unknown flags") }
     guard count > 0 else { return }
-    guard let fi_addr else { throw .invalidArgument }
+    guard let fi_addr else { throw .invalidArgument.because(.addressVector, "no addresses") }
     try object(av, lfp_av.self).remove(fi_addr, count: count)
   }
 }
@@ -79,7 +78,7 @@ private func av_lookup(
   _ addrlen: UnsafeMutablePointer<Int>?
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard let addrlen else { throw .invalidArgument }
+    guard let addrlen else { throw .invalidArgument.because(.addressVector, "no place for the length") }
     addrlen.pointee = try object(av, lfp_av.self).lookup(fi_addr, into: addr, length: max(addrlen.pointee, 0))
   }
 }
@@ -117,13 +116,35 @@ private func av_straddr(
 /// Where results of insertions go. Throws FI_EBADFLAGS for unknown flags, FI_ENOSYS for those of what is not built,
 /// FI_EINVAL for FI_SYNC_ERR without room for the errors.
 private func report(
-  _ numbers: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?
+  _ av: UnsafeMutablePointer<fid_av>?, _ numbers: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64,
+  _ context: UnsafeMutableRawPointer?
 ) throws(FabricError) -> InsertionReport {
-  guard flags & ~(FI_MORE | FI_SYNC_ERR | FI_FIREWALL_ADDR | FI_AV_USER_ID) == 0 else { throw .badFlags }
-  if flags & (FI_FIREWALL_ADDR | FI_AV_USER_ID) != 0 { throw .notImplemented }
-  if flags & FI_SYNC_ERR == 0 { return InsertionReport(numbers: numbers, errors: nil) }
-  guard let context else { throw .invalidArgument }
+  guard flags & ~(FI_MORE | FI_SYNC_ERR | FI_FIREWALL_ADDR | FI_AV_USER_ID) == 0 else {
+    throw .badFlags.because(.addressVector, "unknown flags", in: "fi_av_insert")
+  }
+  if flags & (FI_FIREWALL_ADDR | FI_AV_USER_ID) != 0 {
+    throw .notImplemented.because(
+      .addressVector, "neither FI_FIREWALL_ADDR nor FI_AV_USER_ID is offered", in: "fi_av_insert")
+  }
+  let fid = UnsafeMutableRawPointer(av)?.assumingMemoryBound(to: fid.self)
+  if flags & FI_SYNC_ERR == 0 { return InsertionReport(numbers: numbers, errors: nil, fid: fid, context: context) }
+  guard let context else {
+    throw .invalidArgument.because(.addressVector, "FI_SYNC_ERR without room for errors", in: "fi_av_insert")
+  }
   return InsertionReport(numbers: numbers, errors: context.assumingMemoryBound(to: Int32.self))
+}
+
+/// fi_av(3), fi_av_bind: an event queue, once, for a vector opened with FI_EVENT.
+private func av_bind(
+  _ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard flags == 0 else { throw .invalidArgument.because(.addressVector, "unknown flags", in: "fi_av_bind") }
+    guard let bfid, bfid.pointee.fclass == Int(FI_CLASS_EQ) else {
+      throw .invalidArgument.because(.addressVector, "no event queue", in: "fi_av_bind")
+    }
+    try object(fid, lfp_av.self).bind(object(bfid, lfp_eq.self))
+  }
 }
 
 private func inserted(_ body: () throws(FabricError) -> Int) -> Int32 { Int32(clamping: count(body)) }
@@ -131,7 +152,7 @@ private func inserted(_ body: () throws(FabricError) -> Int) -> Int32 { Int32(cl
 private var straddrCapacity: Int { SocketAddress.textCapacity + 24 }
 
 nonisolated(unsafe) private var avBaseOps = fi_ops(
-  size: MemoryLayout<fi_ops>.size, close: av_close, bind: no_bind, control: no_control, ops_open: no_ops_open,
+  size: MemoryLayout<fi_ops>.size, close: av_close, bind: av_bind, control: no_control, ops_open: no_ops_open,
   tostr: no_tostr, ops_set: no_ops_set)
 
 nonisolated(unsafe) private var avOps = fi_ops_av(

@@ -8,9 +8,9 @@ private func mr_reg(
   _ requested_key: UInt64, _ flags: UInt64, _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  register(
-    fid, (Slice(base: UnsafeMutableRawPointer(mutating: buf), count: len), nowhere), acs, requested_key, flags, mr,
-    context)
+  var pieces = RegionPieces()
+  pieces.append(Slice(base: UnsafeMutableRawPointer(mutating: buf), count: len))
+  return register(fid, pieces, acs, requested_key, flags, mr, context)
 }
 
 /// fi_mr(3), fi_mr_regv
@@ -19,8 +19,12 @@ private func mr_regv(
   _ requested_key: UInt64, _ flags: UInt64, _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  guard let iov, count >= 1, count <= RegionTable.maximumPieces else { return FabricError.invalidArgument.result }
-  return register(fid, pieces(iov, count), acs, requested_key, flags, mr, context)
+  guard let iov, count >= 1, count <= RegionPieces.maximumCount else {
+    return refuse("a region consists of 1 to mr_iov_limit buffers")
+  }
+  var pieces = RegionPieces()
+  for index in 0..<count { pieces.append(Slice(base: iov[index].iov_base, count: iov[index].iov_len)) }
+  return register(fid, pieces, acs, requested_key, flags, mr, context)
 }
 
 /// fi_mr(3), fi_mr_regattr. Fields that the program's version of the structure does not have are not read; authorization
@@ -29,22 +33,30 @@ private func mr_regattr(
   _ fid: UnsafeMutablePointer<fid>?, _ attr: UnsafePointer<fi_mr_attr>?, _ flags: UInt64,
   _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?
 ) -> Int32 {
-  guard let attr, fid?.pointee.fclass == Int(FI_CLASS_DOMAIN) else { return FabricError.invalidArgument.result }
+  guard let attr, fid?.pointee.fclass == Int(FI_CLASS_DOMAIN) else { return refuse("no domain or no attributes") }
   let version = object(fid, lfp_domain.self).fabric.apiVersion
-  if version >= APIVersion(1, 20) && flags & FI_MR_DMABUF != 0 { return notBuilt }
-  if version >= APIVersion(2, 0) && attr.pointee.base_mr != nil { return notBuilt }
+  if version >= APIVersion(1, 20) && flags & FI_MR_DMABUF != 0 {
+    return refuse("device memory is not offered", .notImplemented)
+  }
+  if version >= APIVersion(2, 0) && attr.pointee.base_mr != nil {
+    return refuse("regions within regions are not offered", .notImplemented)
+  }
   return mr_regv(
     fid, attr.pointee.mr_iov, attr.pointee.iov_count, attr.pointee.access, attr.pointee.offset,
     attr.pointee.requested_key, flags, mr, attr.pointee.context)
 }
 
 private func register(
-  _ domain: UnsafeMutablePointer<fid>?, _ pieces: (Slice, Slice), _ access: UInt64, _ key: UInt64, _ flags: UInt64,
+  _ domain: UnsafeMutablePointer<fid>?, _ pieces: RegionPieces, _ access: UInt64, _ key: UInt64, _ flags: UInt64,
   _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard let domain, domain.pointee.fclass == Int(FI_CLASS_DOMAIN), let mr else { throw .invalidArgument }
-    guard flags & ~meaninglessFlags == 0 else { throw .badFlags }
+    guard let domain, domain.pointee.fclass == Int(FI_CLASS_DOMAIN), let mr else {
+      throw .invalidArgument.because(.memoryRegion, "no domain, or no place for the region", in: "fi_mr_reg")
+    }
+    guard flags & ~meaninglessFlags == 0 else {
+      throw .badFlags.because(.memoryRegion, "unknown flags", in: "fi_mr_reg")
+    }
     let region = try MemoryRegion(object(domain, lfp_domain.self), pieces, access: access, requestedKey: key)
     do throws(FabricError) {
       let handle = try makeHandle(region, lfp_mr.self) {
@@ -61,12 +73,11 @@ private func register(
   }
 }
 
-private func pieces(_ iov: UnsafePointer<iovec>, _ count: Int) -> (Slice, Slice) {
-  let first = Slice(base: iov[0].iov_base, count: iov[0].iov_len)
-  return (first, count > 1 ? Slice(base: iov[1].iov_base, count: iov[1].iov_len) : nowhere)
+private func refuse(
+  _ reason: StaticString, _ error: FabricError = .invalidArgument, in call: StaticString = "fi_mr_reg"
+) -> Int32 {
+  error.because(.memoryRegion, reason, in: call).result
 }
-
-private var nowhere: Slice { Slice(base: nil, count: 0) }
 
 /// Flags that say nothing to a provider without counters, persistent or device memory.
 private var meaninglessFlags: UInt64 { FI_RMA_EVENT | FI_RMA_PMEM | FI_HMEM_HOST_ALLOC | FI_HMEM_DEVICE_ONLY | FI_MORE }
@@ -82,11 +93,10 @@ private func mr_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
 private func mr_bind(
   _ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64
 ) -> Int32 {
-  guard let bfid else { return FabricError.invalidArgument.result }
-  switch bfid.pointee.fclass {
-  case Int(FI_CLASS_EP): return flags == 0 ? 0 : FabricError.badFlags.result
-  case Int(FI_CLASS_CNTR): return notBuilt
-  default: return FabricError.invalidArgument.result
+  switch bfid?.pointee.fclass {
+  case Int(FI_CLASS_EP): return flags == 0 ? 0 : refuse("unknown flags", .badFlags, in: "fi_mr_bind")
+  case Int(FI_CLASS_CNTR): return refuse("counters are not offered", .notImplemented, in: "fi_mr_bind")
+  default: return refuse("neither an endpoint nor a counter", in: "fi_mr_bind")
   }
 }
 
@@ -97,7 +107,7 @@ private func mr_control(
 ) -> Int32 {
   switch Int(command) {
   case Int(FI_ENABLE): return 0
-  case Int(FI_REFRESH): return argument == nil ? FabricError.invalidArgument.result : 0
+  case Int(FI_REFRESH): return argument == nil ? refuse("nothing to refresh", in: "fi_mr_refresh") : 0
   case Int(FI_GET_RAW_MR): return rawKey(object(fid, lfp_mr.self), argument)
   default: return notBuilt
   }
@@ -107,9 +117,10 @@ private func mr_control(
 private func rawKey(_ region: MemoryRegion, _ argument: UnsafeMutableRawPointer?) -> Int32 {
   guard let attr = argument?.assumingMemoryBound(to: fi_mr_raw_attr.self), let size = attr.pointee.key_size,
     attr.pointee.flags == 0
-  else { return FabricError.invalidArgument.result }
+  else { return refuse("no place for the key's size, or unknown flags", in: "fi_mr_raw_attr") }
   let room = size.pointee
   size.pointee = MemoryLayout<UInt64>.size
+  // A program may only want to know the size, so this is worth no warning.
   guard room >= MemoryLayout<UInt64>.size, let raw = attr.pointee.raw_key else { return FabricError.tooSmall.result }
   UnsafeMutableRawPointer(raw).storeBytes(of: region.key.littleEndian, as: UInt64.self)
   attr.pointee.base_addr?.pointee = region.baseAddress
@@ -120,7 +131,7 @@ private func rawKey(_ region: MemoryRegion, _ argument: UnsafeMutableRawPointer?
 func mapRawKey(_ argument: UnsafeMutableRawPointer?) -> Int32 {
   guard let map = argument?.assumingMemoryBound(to: fi_mr_map_raw.self), let raw = map.pointee.raw_key,
     let key = map.pointee.key, map.pointee.key_size == MemoryLayout<UInt64>.size, map.pointee.flags == 0
-  else { return FabricError.invalidArgument.result }
+  else { return refuse("no raw key of 8 bytes, no place for the key, or unknown flags", in: "fi_mr_map_raw") }
   key.pointee = UInt64(littleEndian: UnsafeRawPointer(raw).loadUnaligned(as: UInt64.self))
   return 0
 }

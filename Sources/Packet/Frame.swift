@@ -42,6 +42,9 @@ package struct FrameFlags: OptionSet, BitwiseCopyable {
   /// TRANSFER_NOTIFY of an RMA write, not of a message.
   package static var write: FrameFlags { FrameFlags(rawValue: 8) }
 
+  /// OPERATION_DONE is wanted once the program has asked for the message, not when it is merely there.
+  package static var wantsMatch: FrameFlags { FrameFlags(rawValue: 0x80) }
+
   /// Number of remote segments that follow, 0 to 7, in bits 4 to 6.
   @inline(__always)
   package var segmentCount: Int { Int(rawValue >> 4 & 7) }

@@ -3,7 +3,7 @@ import Packet
 
 /// Up to `maximumSlices` pieces of memory and the remote segments, of the few operations that have more than one.
 struct ScatterList: BitwiseCopyable {
-  var slices = InlineArray<8, Slice>(repeating: Slice(base: nil, count: 0))
+  var slices = InlineArray<16, Slice>(repeating: Slice(base: nil, count: 0))
   var segments = InlineArray<4, RemoteSegment>(repeating: RemoteSegment(address: 0, length: 0, key: 0))
 }
 

@@ -294,7 +294,8 @@ extension TransportEndpoint {
     var flags = FrameFlags.segments(Int(entry.pointee.segmentCount))
     if entry.pointee.flags.contains(.tagged) { flags.insert(.tagged) }
     if entry.pointee.flags.contains(.remoteData) { flags.insert(.remoteData) }
-    if entry.pointee.flags.contains(.deliveryComplete) { flags.insert(.wantsDone) }
+    if entry.pointee.flags.waitsForTarget { flags.insert(.wantsDone) }
+    if entry.pointee.flags.contains(.matchComplete) { flags.insert(.wantsMatch) }
     return flags
   }
 

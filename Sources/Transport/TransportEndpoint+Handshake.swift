@@ -102,6 +102,8 @@ extension TransportEndpoint {
     connection.pointee.cookie = packet.cookie
     heard(connection, now: now)
     connection.pointee.state = .confirming
+    // The responder is to learn of the connection even if nothing fits into what may be sent before its ACCEPT.
+    connection.pointee.probesDue = 1
     connection.pointee.needsInitial = false
     connection.pointee.initialDeadline = never
     // Enough to start with; the true limits come with ACCEPT.

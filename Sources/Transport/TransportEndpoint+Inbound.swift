@@ -224,6 +224,12 @@ extension TransportEndpoint {
     if entry.pointee.isIncomplete && entry.pointee.received.isComplete(entry.pointee.length) { noteComplete(slot) }
     if entry.pointee.state == .accepted && entry.pointee.received.isComplete(entry.pointee.wanted) {
       finish(slot, .ok)
+    } else if entry.pointee.state == .held && entry.pointee.wantsDone && !entry.pointee.flags.contains(.matchComplete)
+      && entry.pointee.received.isComplete(entry.pointee.length)
+    {
+      // Delivered, if not asked for yet: the program will find it (fi_cq(3), FI_DELIVERY_COMPLETE).
+      entry.pointee.wantsDone = false
+      queueDone(self[entry.pointee.connection], entry.pointee.sequence, .ok)
     }
     return true
   }
@@ -391,6 +397,6 @@ extension OperationFlags {
     self = []
     if flags.contains(.tagged) { insert(.tagged) }
     if flags.contains(.remoteData) { insert(.remoteData) }
-    if flags.contains(.wantsDone) { insert(.deliveryComplete) }
+    if flags.contains(.wantsDone) { insert(flags.contains(.wantsMatch) ? .matchComplete : .deliveryComplete) }
   }
 }

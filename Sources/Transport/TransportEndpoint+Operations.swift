@@ -137,7 +137,7 @@ extension TransportEndpoint {
     guard entry.pointee.frames == 0, entry.pointee.isStarted, entry.pointee.sent == entry.pointee.length else { return }
     switch entry.pointee.kind {
     case .message:
-      if !entry.pointee.isPulled && !entry.pointee.flags.contains(.deliveryComplete) { complete(slot, .ok) }
+      if !entry.pointee.isPulled && !entry.pointee.flags.waitsForTarget { complete(slot, .ok) }
     case .readResponse: complete(slot, .ok)
     case .write, .read: break
     }

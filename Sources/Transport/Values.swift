@@ -48,8 +48,8 @@ package struct Slice: BitwiseCopyable {
   }
 }
 
-/// As many slices as `iov_limit` promises.
-package let maximumSlices = 8
+/// Most slices of one operation, on either side: a remote segment may take several.
+package let maximumSlices = 16
 
 /// What an operation does, seen from the side that posts it.
 package enum OperationKind: UInt8, BitwiseCopyable {
@@ -72,6 +72,11 @@ package struct OperationFlags: OptionSet, BitwiseCopyable {
   package static var remoteData: OperationFlags { OperationFlags(rawValue: 2) }
   /// Ends when the target has placed the data, not when its host has received it (FI_DELIVERY_COMPLETE).
   package static var deliveryComplete: OperationFlags { OperationFlags(rawValue: 4) }
+  /// Ends when the target's program has asked for the message (FI_MATCH_COMPLETE).
+  package static var matchComplete: OperationFlags { OperationFlags(rawValue: 16) }
+  /// Whether the operation ends when its target says so, not when its packets are acknowledged.
+  @inline(__always)
+  package var waitsForTarget: Bool { contains(.deliveryComplete) || contains(.matchComplete) }
   /// The payload is copied; the program may reuse its memory at once (FI_INJECT).
   package static var inject: OperationFlags { OperationFlags(rawValue: 8) }
 }

@@ -22,7 +22,7 @@ static void expect_entry(struct fid_av *av, fi_addr_t entry, const struct sockad
   assert_int_equal(found.sin_addr.s_addr, expected->sin_addr.s_addr);
 }
 
-// ---- opening -------------------------------------------------------------------------------------------------------------
+// ---- opening ------------------------------------------------------------------------------------------------------
 
 CASE(open_writes_the_chosen_type) {
   struct node node;
@@ -69,7 +69,7 @@ CASE(open_many_vectors) {
   node_close(&node);
 }
 
-// ---- inserting -----------------------------------------------------------------------------------------------------------
+// ---- inserting ----------------------------------------------------------------------------------------------------
 
 CASE(table_numbers_entries_from_zero) {
   struct node node;
@@ -239,7 +239,7 @@ CASE(insert_symmetric_nodes_and_services) {
   node_close(&node);
 }
 
-// ---- lookup, straddr, remove ----------------------------------------------------------------------------------------------
+// ---- lookup, straddr, remove --------------------------------------------------------------------------------------
 
 CASE(lookup_truncates_and_tells_the_size) {
   struct node node;
@@ -355,7 +355,7 @@ CASE(removal_with_flags) {
   node_close(&node);
 }
 
-// ---- IPv6 ------------------------------------------------------------------------------------------------------------------
+// ---- IPv6 ---------------------------------------------------------------------------------------------------------
 
 CASE(ipv6_addresses) {
   int probe = socket(AF_INET6, SOCK_DGRAM, 0);
@@ -381,7 +381,7 @@ CASE(ipv6_addresses) {
   node_close(&node);
 }
 
-// ---- asynchronous insertion ------------------------------------------------------------------------------------------------
+// ---- asynchronous insertion ---------------------------------------------------------------------------------------
 
 CASE(insertion_events) {
   struct node node;
@@ -414,7 +414,7 @@ CASE(insertion_events) {
   node_close(&node);
 }
 
-// ---- life ------------------------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------------------------
 
 CASE(vector_of_an_endpoint_is_busy) {
   struct node node;

@@ -2,7 +2,7 @@
 // Man pages: fi_version(3), fi_errno(3), fi_fabric(3), fi_getinfo(3), fi_param_get(3), fi_provider(3).
 #include "fixture.h"
 
-// ---- version and errors ----------------------------------------------------------------------------------------------
+// ---- version and errors -------------------------------------------------------------------------------------------
 
 CASE(version_is_at_least_the_headers) {
   assert_true(FI_VERSION_GE(fi_version(), FI_VERSION(FI_MAJOR_VERSION, FI_MINOR_VERSION)));
@@ -50,7 +50,7 @@ CASE(strerror_beyond_the_table) {
   assert_string_equal(fi_strerror(100000), "Unspecified error");
 }
 
-// ---- fi_tostr --------------------------------------------------------------------------------------------------------
+// ---- fi_tostr -----------------------------------------------------------------------------------------------------
 
 static void expect_enum(enum fi_type type, uint32_t value, const char *text) {
   assert_string_equal(fi_tostr(&value, type), text);
@@ -217,7 +217,7 @@ CASE(tostr_r_rejects_missing_arguments) {
   assert_null(fi_tostr_r(text, sizeof text, NULL, FI_TYPE_EP_TYPE));
 }
 
-// ---- info --------------------------------------------------------------------------------------------------------------
+// ---- info ---------------------------------------------------------------------------------------------------------
 
 CASE(allocinfo_has_all_parts_zeroed) {
   struct fi_info *info = fi_allocinfo();
@@ -314,7 +314,7 @@ CASE(freeinfo_accepts_null) {
   fi_freeinfo(info);
 }
 
-// ---- parameters ----------------------------------------------------------------------------------------------------------
+// ---- parameters ---------------------------------------------------------------------------------------------------
 
 static struct fi_provider own_provider = {.name = "conformance", .version = FI_VERSION(1, 0),
                                           .fi_version = FI_VERSION(1, 17)};
@@ -397,9 +397,8 @@ CASE(getparams_lists_core_variables) {
   struct fi_param *params = NULL;
   int count = 0;
   assert_success(fi_getparams(&params, &count));
-  assert_true(count > 4);
-  static const char *const names[] = {"FI_PROVIDER", "FI_PROVIDER_PATH", "FI_LOG_LEVEL", "FI_LOG_PROV",
-                                      "FI_LOG_SUBSYS", "FI_HOOK", "FI_UNIVERSE_SIZE"};
+  assert_true(count >= 4);
+  static const char *const names[] = {"FI_PROVIDER", "FI_LOG_LEVEL", "FI_LOG_PROV", "FI_LOG_SUBSYS"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     const struct fi_param *param = find_param(params, count, names[i]);
     if (!param) failed("fi_getparams lacks %s", names[i]);
@@ -428,7 +427,7 @@ CASE(getparams_lists_what_was_defined) {
   fi_freeparams(params);
 }
 
-// ---- log -------------------------------------------------------------------------------------------------------------------
+// ---- log ----------------------------------------------------------------------------------------------------------
 
 struct log_run {
   const char *level;
@@ -534,7 +533,7 @@ CASE(log_enabled_follows_the_level) {
   assert_false(fi_log_enabled(&own_provider, FI_LOG_WARN, FI_LOG_CORE));
 }
 
-// ---- fi_open -------------------------------------------------------------------------------------------------------------
+// ---- fi_open ------------------------------------------------------------------------------------------------------
 
 CASE(open_unknown_name) {
   struct fid *fid = NULL;

@@ -20,7 +20,7 @@ static void make_error(struct node *node, void *context) {
   assert_success(fi_cancel(&node->ep->fid, context));
 }
 
-// ---- opening -------------------------------------------------------------------------------------------------------------
+// ---- opening ------------------------------------------------------------------------------------------------------
 
 CASE(open_has_class_and_context) {
   struct node node;
@@ -86,7 +86,7 @@ CASE(queue_of_an_endpoint_is_busy) {
   node_close(&node);
 }
 
-// ---- reading -------------------------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------------------------
 
 CASE(read_from_an_empty_queue) {
   struct node node;
@@ -264,7 +264,7 @@ CASE(two_endpoints_share_a_queue) {
   node_close(&a);
 }
 
-// ---- errors ----------------------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------------------------
 
 CASE(error_blocks_reads_until_it_is_read) {
   struct node node;
@@ -359,7 +359,7 @@ CASE(strerror_explains_errors) {
   node_close(&node);
 }
 
-// ---- waiting -----------------------------------------------------------------------------------------------------------------
+// ---- waiting ------------------------------------------------------------------------------------------------------
 
 struct later {
   struct pair *pair;
@@ -450,6 +450,9 @@ CASE(sread_finds_what_is_there) {
   pair_close(&pair);
 }
 
+// With FI_CQ_COND_THRESHOLD the argument `cond` is itself the number of entries, not the address of one.
+static const void *threshold_of(size_t entries) { return (const void *)(uintptr_t)entries; }
+
 static void sread_wakes(enum fi_wait_obj wait_obj, enum fi_cq_wait_cond wait_cond) {
   struct pair pair;
   pair_open(&pair, &(struct setup){.wait_obj = wait_obj, .wait_cond = wait_cond, .threading = FI_THREAD_SAFE});
@@ -458,11 +461,10 @@ static void sread_wakes(enum fi_wait_obj wait_obj, enum fi_cq_wait_cond wait_con
   struct later later = {.pair = &pair, .delay = 100, .act = send_one};
   pthread_t thread = start(&later);
   struct fi_cq_tagged_entry entry = {0};
-  size_t threshold = 1;
   double begin = seconds();
   ssize_t count;
   do {  // waking early without an entry is allowed
-    count = fi_cq_sread(pair.b.rx_cq, &entry, 1, wait_cond ? &threshold : NULL, 3000);
+    count = fi_cq_sread(pair.b.rx_cq, &entry, 1, wait_cond ? threshold_of(1) : NULL, 3000);
   } while (count == -FI_EAGAIN && seconds() - begin < 3);
   double waited = seconds() - begin;
   pthread_join(thread, NULL);
@@ -476,6 +478,24 @@ static void sread_wakes(enum fi_wait_obj wait_obj, enum fi_cq_wait_cond wait_con
 CASE(sread_wakes_on_arrival) { sread_wakes(FI_WAIT_UNSPEC, FI_CQ_COND_NONE); }
 CASE(sread_wakes_on_arrival_with_fd) { sread_wakes(FI_WAIT_FD, FI_CQ_COND_NONE); }
 CASE(sread_wakes_at_the_threshold) { sread_wakes(FI_WAIT_FD, FI_CQ_COND_THRESHOLD); }
+
+CASE(sread_finds_the_threshold_reached) {
+  struct pair pair;
+  pair_open(&pair, &(struct setup){.wait_obj = FI_WAIT_FD, .wait_cond = FI_CQ_COND_THRESHOLD});
+  exchange(&pair, 3);
+  int seen = 0;
+  double begin = seconds();
+  while (seen < 3 && seconds() - begin < 5) {
+    struct fi_cq_tagged_entry entries[3];
+    ssize_t count = fi_cq_sread(pair.b.rx_cq, entries, 3 - (size_t)seen, threshold_of(3 - (size_t)seen), 2500);
+    if (count == -FI_EAGAIN) continue;
+    assert_in_range(count, 1, 3 - seen);
+    for (ssize_t i = 0; i < count; i++) assert_ptr_equal(entries[i].op_context, &slots[seen++]);
+  }
+  assert_int_equal(seen, 3);
+  if (seconds() - begin > 1.5 * time_factor()) failed("took %.3f s", seconds() - begin);
+  pair_close(&pair);
+}
 
 CASE(sread_reports_errors) {
   struct node node;
@@ -516,7 +536,7 @@ CASE(signal_wakes_a_waiter) {
   pair_close(&pair);
 }
 
-// ---- wait object FI_WAIT_FD --------------------------------------------------------------------------------------------------
+// ---- wait object FI_WAIT_FD ---------------------------------------------------------------------------------------
 
 static int wait_descriptor(struct fid_cq *cq) {
   int descriptor = -1;
@@ -619,7 +639,7 @@ CASE(poll_sleeps_without_traffic) {
   node_close(&node);
 }
 
-// ---- size ----------------------------------------------------------------------------------------------------------------------
+// ---- size ---------------------------------------------------------------------------------------------------------
 
 CASE(small_queue_loses_nothing) {
   struct pair pair;
@@ -642,6 +662,7 @@ CASE(unread_transmit_queue_pushes_back_or_grows) {
   pair_open(&pair, &(struct setup){.cq_size = 8});
   static char in[200];
   for (int i = 0; i < 200; i++) post(fi_recv(pair.b.ep, in + i, 1, NULL, FI_ADDR_UNSPEC, &slots[i]));
+  bool seen[200] = {false};
   int sent = 0, completed = 0;
   double deadline = deadline_after(DEFAULT_WAIT);
   while (completed < 200 && seconds() < deadline) {
@@ -653,7 +674,14 @@ CASE(unread_transmit_queue_pushes_back_or_grows) {
     assert_returns(result, -FI_EAGAIN);
     struct fi_cq_tagged_entry entry;
     ssize_t count = fi_cq_read(pair.a.tx_cq, &entry, 1);
-    if (count == 1) assert_ptr_equal(entry.op_context, &slots[completed++]);
+    if (count == 1) {
+      // In any order: fi_cq(3) promises none.
+      ptrdiff_t index = (typeof(&slots[0]))entry.op_context - slots;
+      assert_in_range(index, 0, 199);
+      assert_false(seen[index]);
+      seen[index] = true;
+      completed++;
+    }
     drive_progress();
   }
   assert_int_equal(completed, 200);

@@ -159,7 +159,7 @@ CASE(strerror_explains_errors) {
   queue_close(&queue);
 }
 
-// ---- waiting -----------------------------------------------------------------------------------------------------------------
+// ---- waiting ------------------------------------------------------------------------------------------------------
 
 CASE(sread_times_out) {
   struct queue queue;
@@ -224,7 +224,7 @@ CASE(descriptor_becomes_readable) {
   queue_close(&queue);
 }
 
-// ---- errors: a failed asynchronous insertion into an address vector makes one ----------------------------------------------------
+// ---- errors: a failed asynchronous insertion into an address vector makes one -------------------------------------
 
 static void make_error(struct queue *queue, void *context) {
   struct fi_av_attr attributes = {.type = FI_AV_TABLE, .flags = FI_EVENT};

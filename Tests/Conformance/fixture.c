@@ -1,10 +1,11 @@
 #include "fixture.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
 #include <time.h>
 
-// ---- registration and outcome --------------------------------------------------------------------------------------
+// ---- registration and outcome -------------------------------------------------------------------------------------
 
 enum { maximum_cases = 256, exit_unsupported = 77, exit_environment = 78 };
 
@@ -26,20 +27,96 @@ static void run_case(void **state) {
   body();
 }
 
+static int run_named(const char *name) {
+  for (size_t i = 0; i < case_count; i++) {
+    if (strcmp(cases[i].name, name) != 0) continue;
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest test = {cases[i].name, run_case, NULL, NULL, (void *)cases[i].body};
+    int failures = _cmocka_run_group_tests(cases[i].name, &test, 1, NULL, NULL);
+    return failures ? 1 : special_exit;
+  }
+  fprintf(stderr, "no case %s\n", name);
+  return 2;
+}
+
+// Waits for the process; after `limit` seconds it and all that it started are killed, and 124 is its status.
+static int status_within(pid_t process, double limit) {
+  sigset_t child_ended;
+  sigemptyset(&child_ended);
+  sigaddset(&child_ended, SIGCHLD);
+  double deadline = seconds() + limit;
+  for (;;) {
+    int status;
+    if (waitpid(process, &status, WNOHANG) == process) {
+      kill(-process, SIGKILL);  // what it left behind
+      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+    double left = deadline - seconds();
+    if (left <= 0) {
+      kill(-process, SIGKILL);
+      waitpid(process, &status, 0);
+      return 124;
+    }
+    struct timespec pause = {(time_t)left, (long)((left - (double)(time_t)left) * 1e9)};
+    (void)sigtimedwait(&child_ended, NULL, &pause);
+  }
+}
+
+// Runs one case in a forked process, and prints "@@ name status seconds bytes", then that many bytes of its output.
+static void report_case(const char *name, double limit) {
+  int output = memfd_create("output", 0);
+  double begin = seconds();
+  pid_t process = output < 0 ? -1 : fork();
+  if (process == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    int status = run_named(name);
+    if (getenv("CONFORMANCE_QUICK_EXIT")) {
+      fflush(NULL);
+      _exit(status);
+    }
+    exit(status);
+  }
+  int status = process < 0 ? 126 : status_within(process, limit);
+  static char text[65536];
+  ssize_t length = output < 0 ? 0 : pread(output, text, sizeof text, 0);
+  if (length < 0) length = 0;
+  if (output >= 0) close(output);
+  printf("@@ %s %d %.3f %zd\n", name, status, seconds() - begin, length);
+  fwrite(text, 1, (size_t)length, stdout);
+  fflush(stdout);
+}
+
 int conformance_main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   if (argc == 2 && strcmp(argv[1], "--list") == 0) {
     for (size_t i = 0; i < case_count; i++) puts(cases[i].name);
     return 0;
   }
-  for (size_t i = 0; argc == 2 && i < case_count; i++) {
-    if (strcmp(cases[i].name, argv[1]) != 0) continue;
-    signal(SIGPIPE, SIG_IGN);
-    const struct CMUnitTest test = {cases[i].name, run_case, NULL, NULL, (void *)cases[i].body};
-    int failures = _cmocka_run_group_tests(cases[i].name, &test, 1, NULL, NULL);
-    return failures ? 1 : special_exit;
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    uint32_t version = fi_version();
+    printf("%u.%u\n", FI_MAJOR(version), FI_MINOR(version));
+    return 0;
   }
-  fprintf(stderr, "usage: %s --list | CASE\n", argv[0]);
+  if (argc >= 3 && strcmp(argv[1], "--each") == 0) {
+    sigset_t child_ended;
+    sigemptyset(&child_ended);
+    sigaddset(&child_ended, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child_ended, NULL);
+    if (getenv("CONFORMANCE_WARM")) {  // a library that takes long to initialize does it once, not in every process
+      struct fi_info *info = NULL;
+      if (fi_getinfo(DEFAULT_VERSION, NULL, NULL, FI_PROV_ATTR_ONLY, NULL, &info) == 0) fi_freeinfo(info);
+    }
+    for (int i = 3; i < argc; i++) report_case(argv[i], atof(argv[2]));
+    return 0;
+  }
+  if (argc == 2) return run_named(argv[1]);
+  fprintf(stderr, "usage: %s CASE | --list | --version | --each SECONDS CASE...\n", argv[0]);
   return 2;
 }
 
@@ -102,7 +179,7 @@ void check_offered(long actual, const char *call, const char *file, int line) {
   check_returns(actual, 0, call, file, line);
 }
 
-// ---- time ----------------------------------------------------------------------------------------------------------
+// ---- time ---------------------------------------------------------------------------------------------------------
 
 double seconds(void) {
   struct timespec now;
@@ -129,7 +206,7 @@ void sleep_ms(int milliseconds) {
   nanosleep(&pause, NULL);
 }
 
-// ---- data ----------------------------------------------------------------------------------------------------------
+// ---- data ---------------------------------------------------------------------------------------------------------
 
 static inline uint64_t pattern_word(uint64_t index, uint64_t seed) {
   uint64_t x = (index + 1) * 0x9e3779b97f4a7c15u ^ (seed + 1) * 0xc2b2ae3d27d4eb4fu;
@@ -185,7 +262,7 @@ void *allocate(size_t length) {
   return memory;
 }
 
-// ---- fabric --------------------------------------------------------------------------------------------------------
+// ---- fabric -------------------------------------------------------------------------------------------------------
 
 const char *provider_name(void) {
   const char *name = getenv("CONFORMANCE_PROVIDER");
@@ -328,7 +405,7 @@ void pair_close(struct pair *pair) {
   node_close(&pair->a);
 }
 
-// ---- completions ---------------------------------------------------------------------------------------------------
+// ---- completions --------------------------------------------------------------------------------------------------
 
 enum { maximum_watched = 32 };
 static struct fid_cq *watched[maximum_watched];
@@ -352,6 +429,7 @@ void drive_progress(void) {
   for (int i = 0; i < maximum_watched; i++) {
     if (watched[i]) (void)fi_cq_read(watched[i], NULL, 0);
   }
+  sched_yield();  // more processes than processors: let the peer run
 }
 
 static void describe_error(const char *file, int line, struct fid_cq *cq) {
@@ -413,13 +491,13 @@ void expect_quiet_at(const char *file, int line, struct fid_cq *cq, int millisec
   } while (seconds() < deadline);
 }
 
-// ---- processes -----------------------------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------------------------
 
 struct board {
   _Atomic int arrived[TEAM_MAX];  // barriers reached by each member
   _Atomic bool gone[TEAM_MAX];
   pid_t processes[TEAM_MAX];
-  char addresses[TEAM_MAX][128];
+  _Alignas(8) char addresses[TEAM_MAX][128];
   _Atomic uint64_t words[TEAM_MAX][64];
 };
 
@@ -445,7 +523,6 @@ void team_barrier(struct team *team) {
     while (in_team(team, rank) && atomic_load(&team->board->arrived[rank]) < goal) {
       drive_progress();
       check_members(team);
-      sched_yield();
       if (seconds() > deadline) failed("process %d waited in vain for process %d", team->rank, rank);
     }
   }

@@ -1,5 +1,5 @@
 // Shared ground of the conformance cases: opening endpoints, waiting with a deadline, patterns of data, teams of
-// processes. A case runs alone in its own process (see conformance_main), so that a crash or a hang fails only itself.
+// processes. A case runs alone in a process of its own, so that a crash or a hang fails only itself.
 #ifndef CONFORMANCE_FIXTURE_H
 #define CONFORMANCE_FIXTURE_H
 
@@ -42,7 +42,7 @@
 #include <rdma/providers/fi_log.h>
 #include <rdma/providers/fi_prov.h>
 
-// ---- registration ------------------------------------------------------------------------------------------------
+// ---- registration -------------------------------------------------------------------------------------------------
 
 // CASE(name) { body } defines and registers one test case.
 #define CASE(name)                                                                            \
@@ -52,7 +52,7 @@
 
 void register_case(const char *name, void (*body)(void));
 
-// ---- outcome -----------------------------------------------------------------------------------------------------
+// ---- outcome ------------------------------------------------------------------------------------------------------
 
 // Ends the case as "unsupported": the library says that it does not offer what the case is about.
 _Noreturn void unsupported(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -72,7 +72,7 @@ void check_returns(long actual, long expected, const char *call, const char *fil
 void check_fails(long actual, const char *call, const char *file, int line);
 void check_offered(long actual, const char *call, const char *file, int line);
 
-// ---- time --------------------------------------------------------------------------------------------------------
+// ---- time ---------------------------------------------------------------------------------------------------------
 
 // Monotonic seconds.
 double seconds(void);
@@ -85,7 +85,7 @@ void sleep_ms(int milliseconds);
 #define DEFAULT_WAIT default_wait()
 double default_wait(void);
 
-// ---- data --------------------------------------------------------------------------------------------------------
+// ---- data ---------------------------------------------------------------------------------------------------------
 
 // Fills with a pattern that depends on the position and the seed; verify() names the first wrong byte.
 void fill(void *buffer, size_t length, uint64_t seed);
@@ -97,7 +97,7 @@ bool matches(const void *buffer, size_t length, uint64_t seed);
 void verify_bytes_at(const char *file, int line, const void *buffer, size_t length, int byte);
 void *allocate(size_t length);
 
-// ---- fabric ------------------------------------------------------------------------------------------------------
+// ---- fabric -------------------------------------------------------------------------------------------------------
 
 #define DEFAULT_VERSION FI_VERSION(1, 17)
 
@@ -134,7 +134,7 @@ struct node {
   struct fid_cq *rx_cq;
   struct fid_ep *ep;
   bool borrowed;  // fabric and domain belong to another node
-  char address[128];
+  _Alignas(8) char address[128];
   size_t address_length;
 };
 
@@ -165,7 +165,7 @@ struct fid_cq *cq_open(struct node *node, enum fi_cq_format format, enum fi_wait
 struct fid_av *av_open(struct node *node, enum fi_av_type type);
 #define close_fid(object) assert_success(fi_close(&(object)->fid))
 
-// ---- completions -------------------------------------------------------------------------------------------------
+// ---- completions --------------------------------------------------------------------------------------------------
 
 // Calls that wait drive the progress of every watched queue, so that manual progress works within one process.
 void watch_cq(struct fid_cq *cq);
@@ -207,7 +207,7 @@ void expect_quiet_at(const char *file, int line, struct fid_cq *cq, int millisec
     }                                                                                     \
   } while (0)
 
-// ---- processes ---------------------------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------------------------
 
 #define TEAM_MAX 5
 
@@ -236,6 +236,7 @@ bool in_team(const struct team *team, int rank);
 // Runs `body` in a forked process, and returns its exit status (or 128 + signal). Output goes to ours.
 int run_in_child(int (*body)(void *argument), void *argument, double wait);
 
+// The main program: runs one case by name, or each of several in a process of its own.
 int conformance_main(int argc, char **argv);
 
 #endif

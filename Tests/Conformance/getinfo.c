@@ -46,7 +46,7 @@ static size_t length_of(const struct fi_info *info) {
   return count;
 }
 
-// ---- lists -----------------------------------------------------------------------------------------------------------
+// ---- lists --------------------------------------------------------------------------------------------------------
 
 CASE(no_hints_lists_everything) {
   struct fi_info *info = NULL;
@@ -143,7 +143,7 @@ CASE(provider_attributes_only) {
   fi_freeinfo(info);
 }
 
-// ---- versions --------------------------------------------------------------------------------------------------------
+// ---- versions -----------------------------------------------------------------------------------------------------
 
 CASE(version_newer_than_the_library) {
   struct fi_info *info = NULL;
@@ -186,7 +186,7 @@ CASE(old_versions_ignore_newer_domain_hints) {
   assert_returns(query_full(FI_VERSION(1, 5), NULL, NULL, 0, hints, &info), -FI_ENODATA);
 }
 
-// ---- capabilities ----------------------------------------------------------------------------------------------------
+// ---- capabilities -------------------------------------------------------------------------------------------------
 
 static struct fi_info *hints_with_caps(uint64_t caps) {
   struct fi_info *hints = new_hints();
@@ -271,7 +271,7 @@ CASE(unknown_capabilities_are_refused) {
   expect_nothing("multicast on RDM", hints_with_caps(FI_MSG | FI_MULTICAST));
 }
 
-// ---- names, types, formats ---------------------------------------------------------------------------------------------
+// ---- names, types, formats ----------------------------------------------------------------------------------------
 
 CASE(endpoint_types_nobody_offers) {
   struct fi_info *hints = new_hints();
@@ -374,7 +374,7 @@ CASE(opened_fabric_and_domain_are_reported) {
   node_close(&node);
 }
 
-// ---- mode and memory registration mode ---------------------------------------------------------------------------------
+// ---- mode and memory registration mode ----------------------------------------------------------------------------
 
 CASE(no_mode_bits_are_required) {
   struct fi_info *hints = new_hints();
@@ -447,7 +447,7 @@ CASE(mr_mode_before_1_5) {
   assert_returns(mr_mode_result(FI_VERSION(1, 4), FI_MR_LOCAL | FI_MR_PROV_KEY, &result), -FI_ENODATA);
 }
 
-// ---- attributes: too much is refused -----------------------------------------------------------------------------------
+// ---- attributes: too much is refused ------------------------------------------------------------------------------
 
 CASE(excessive_transmit_attributes) {
   struct fi_info *hints = new_hints();
@@ -519,7 +519,7 @@ CASE(unknown_enumeration_values) {
   expect_nothing("resource_mgmt", hints);
 }
 
-// ---- attributes: what is possible is granted ----------------------------------------------------------------------------
+// ---- attributes: what is possible is granted ----------------------------------------------------------------------
 
 CASE(possible_limits_are_granted) {
   struct fi_info *all = expect_something("own name", new_hints());
@@ -657,7 +657,7 @@ CASE(tag_format_of_mpi_is_accepted) {
   fi_freeinfo(expect_something("mem_tag_format", hints));
 }
 
-// ---- node, service, flags ----------------------------------------------------------------------------------------------
+// ---- node, service, flags -----------------------------------------------------------------------------------------
 
 static void expect_ipv4(const void *address, const char *host, int port) {
   const struct sockaddr_in *in = address;
@@ -827,7 +827,7 @@ CASE(bad_service_name) {
   assert_returns(query_full(DEFAULT_VERSION, LOOPBACK, "no-such-service", FI_SOURCE, new_hints(), &info), -FI_ENODATA);
 }
 
-// ---- FI_PROVIDER ---------------------------------------------------------------------------------------------------------
+// ---- FI_PROVIDER --------------------------------------------------------------------------------------------------
 
 struct filter {
   const char *value;   // of FI_PROVIDER

@@ -65,7 +65,21 @@ CASE(message_of_64_mebibytes) {
   pair_close(&pair);
 }
 
-// ---- the same under other attributes -----------------------------------------------------------------------------------------
+// The first operation between two endpoints also connects them: on loopback nothing in that may take human time.
+CASE(first_message_of_any_size_is_prompt) {
+  static const size_t lengths[] = {8, 1500, 4000, 10000, 20000, 60000, 200000, mebi};
+  for (size_t i = 0; i < COUNT(lengths); i++) {
+    struct pair pair;
+    pair_open(&pair, NULL);
+    double begin = seconds();
+    transfer(&pair, lengths[i], true);
+    double took = seconds() - begin;
+    if (took > 0.5 * time_factor()) failed("the first message of %zu bytes took %.3f s", lengths[i], took);
+    pair_close(&pair);
+  }
+}
+
+// ---- the same under other attributes ------------------------------------------------------------------------------
 
 static void basic_exchange(const struct setup *setup) {
   struct pair pair;
@@ -119,7 +133,7 @@ CASE(message_to_oneself) {
   node_close(&node);
 }
 
-// ---- vectors ---------------------------------------------------------------------------------------------------------------------
+// ---- vectors ------------------------------------------------------------------------------------------------------
 
 // Splits a buffer into `count` parts of uneven size; some may be empty.
 static void split(struct iovec *parts, size_t count, char *buffer, size_t length, size_t salt) {
@@ -225,7 +239,7 @@ CASE(empty_messages_need_no_buffer) {
   pair_close(&pair);
 }
 
-// ---- sendmsg, recvmsg, inject, data ---------------------------------------------------------------------------------------------------
+// ---- sendmsg, recvmsg, inject, data -------------------------------------------------------------------------------
 
 static struct fi_msg message(struct iovec *part, fi_addr_t address, void *context, uint64_t data) {
   return (struct fi_msg){.msg_iov = part, .iov_count = 1, .addr = address, .context = context, .data = data};
@@ -300,7 +314,9 @@ CASE(inject_frees_the_buffer_at_once) {
   size_t length = pair.a.info->tx_attr->inject_size;
   assert_true(length >= 8);
   char *out = allocate(length), *in = allocate(length * 20);
-  for (int i = 0; i < 20; i++) post(fi_recv(pair.b.ep, in + (size_t)i * length, length, NULL, FI_ADDR_UNSPEC, &slot[i]));
+  for (int i = 0; i < 20; i++) {
+    post(fi_recv(pair.b.ep, in + (size_t)i * length, length, NULL, FI_ADDR_UNSPEC, &slot[i]));
+  }
   for (int i = 0; i < 20; i++) {
     fill(out, length, (uint64_t)i);
     post(fi_inject(pair.a.ep, out, length, pair.to_b));
@@ -363,7 +379,7 @@ CASE(null_contexts_are_fine) {
   pair_close(&pair);
 }
 
-// ---- order and amount ------------------------------------------------------------------------------------------------------------------
+// ---- order and amount ---------------------------------------------------------------------------------------------
 
 // Sizes that mix eager and large transfers.
 static size_t mixed_size(int i) {
@@ -596,7 +612,7 @@ CASE(many_posted_receives) {
   pair_close(&pair);
 }
 
-// ---- errors ------------------------------------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------------------------
 
 static void truncation(size_t sent, size_t room, bool receive_first) {
   struct pair pair;
@@ -668,7 +684,7 @@ CASE(message_to_a_removed_address) {
   pair_close(&pair);
 }
 
-// ---- selective completion -------------------------------------------------------------------------------------------------------------
+// ---- selective completion -----------------------------------------------------------------------------------------
 
 CASE(selective_transmit_completion) {
   struct pair pair;
@@ -727,7 +743,7 @@ CASE(selective_completion_does_not_hide_errors) {
   pair_close(&pair);
 }
 
-// ---- source and directed receive ------------------------------------------------------------------------------------------------------
+// ---- source and directed receive ----------------------------------------------------------------------------------
 
 CASE(directed_receive_waits_for_its_source) {
   struct setup setup = {.caps = FI_MSG | FI_DIRECTED_RECV};

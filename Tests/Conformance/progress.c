@@ -7,7 +7,7 @@ static char slot[256];
 
 enum { length = 300000 };
 
-// ---- automatic progress: the target makes no calls at all ----------------------------------------------------------------------------
+// ---- automatic progress: the target makes no calls at all ---------------------------------------------------------
 
 static void passive_target(struct team *team, bool write) {
   struct node node;
@@ -124,7 +124,7 @@ CASE(automatic_domain_is_idle_when_quiet) {
   pair_close(&pair);
 }
 
-// ---- manual progress: calls that poll do the work ----------------------------------------------------------------------------------------
+// ---- manual progress: calls that poll do the work -----------------------------------------------------------------
 
 static void manual_exchange(struct team *team, enum fi_wait_obj wait) {
   struct node node;

@@ -129,6 +129,27 @@ CASE(write_with_delivery_complete) { write_sizes(&(struct setup){.tx_op_flags = 
 CASE(write_without_message_capabilities) { write_sizes(&(struct setup){.caps = FI_RMA}); }
 CASE(write_with_automatic_progress) { write_sizes(&(struct setup){.progress = FI_PROGRESS_AUTO}); }
 
+CASE(first_write_of_any_size_is_prompt) {
+  static const size_t lengths[] = {8, 1500, 4000, 10000, 20000, 60000, 200000, mebi};
+  for (size_t i = 0; i < COUNT(lengths); i++) {
+    struct pair pair;
+    pair_open(&pair, NULL);
+    struct region target;
+    region_open(&target, &pair.b, lengths[i], all_rights, 77);
+    char *out = allocate(lengths[i]);
+    fill(out, lengths[i], i);
+    double begin = seconds();
+    post(fi_write(pair.a.ep, out, lengths[i], NULL, pair.to_b, target.base, target.key, &slot[0]));
+    expect_done(&pair, &slot[0], FI_WRITE);
+    double took = seconds() - begin;
+    if (took > 0.5 * time_factor()) failed("the first write of %zu bytes took %.3f s", lengths[i], took);
+    await_memory(target.memory, lengths[i], i);
+    free(out);
+    region_close(&target);
+    pair_close(&pair);
+  }
+}
+
 CASE(write_and_read_64_mebibytes) {
   struct pair pair;
   pair_open(&pair, NULL);
@@ -253,7 +274,7 @@ CASE(own_memory) {
   node_close(&node);
 }
 
-// ---- vectors -----------------------------------------------------------------------------------------------------------------------------
+// ---- vectors ------------------------------------------------------------------------------------------------------
 
 CASE(local_vectors) {
   struct pair pair;
@@ -362,7 +383,7 @@ CASE(region_of_several_buffers) {
   pair_close(&pair);
 }
 
-// ---- immediate data ------------------------------------------------------------------------------------------------------------------------
+// ---- immediate data -----------------------------------------------------------------------------------------------
 
 static void expect_immediate(struct pair *pair, uint64_t data) {
   struct fi_cq_tagged_entry entry = {.op_context = &slot[9]};
@@ -471,7 +492,7 @@ CASE(immediate_data_reports_the_source) {
   pair_close(&pair);
 }
 
-// ---- inject and flags ------------------------------------------------------------------------------------------------------------------------
+// ---- inject and flags ---------------------------------------------------------------------------------------------
 
 CASE(inject_write_frees_the_buffer_at_once) {
   struct pair pair;
@@ -556,7 +577,7 @@ CASE(selective_completion) {
   pair_close(&pair);
 }
 
-// ---- access checks --------------------------------------------------------------------------------------------------------------------------
+// ---- access checks ------------------------------------------------------------------------------------------------
 
 enum access { access_write, access_read };
 
@@ -737,7 +758,7 @@ CASE(errors_do_not_harm_their_neighbours) {
   pair_close(&pair);
 }
 
-// ---- order and amount -------------------------------------------------------------------------------------------------------------------------
+// ---- order and amount ---------------------------------------------------------------------------------------------
 
 CASE(message_after_write) {
   struct pair pair;

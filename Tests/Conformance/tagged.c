@@ -86,7 +86,7 @@ CASE(exchange_with_delivery_complete) {
   pair_close(&pair);
 }
 
-// ---- matching --------------------------------------------------------------------------------------------------------------------
+// ---- matching -----------------------------------------------------------------------------------------------------
 
 CASE(tags_select_the_receive) {
   struct pair pair;
@@ -331,7 +331,7 @@ CASE(unmatched_receive_stays) {
   pair_close(&pair);
 }
 
-// ---- the other calls -----------------------------------------------------------------------------------------------------------------
+// ---- the other calls ----------------------------------------------------------------------------------------------
 
 CASE(vectors) {
   struct pair pair;
@@ -425,7 +425,7 @@ CASE(senddata_and_injectdata) {
   pair_close(&pair);
 }
 
-// ---- errors ------------------------------------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------------------------
 
 static void truncation(size_t sent, size_t room, bool receive_first) {
   struct pair pair;
@@ -480,7 +480,7 @@ CASE(cancel_a_receive) {
   pair_close(&pair);
 }
 
-// ---- directed receive ----------------------------------------------------------------------------------------------------------------------
+// ---- directed receive ---------------------------------------------------------------------------------------------
 
 struct trio {
   struct node receiver, first, second;
@@ -545,7 +545,7 @@ CASE(directed_receive_finds_unexpected_messages) {
   trio_close(&trio);
 }
 
-// ---- peek, claim, discard --------------------------------------------------------------------------------------------------------------------
+// ---- peek, claim, discard -----------------------------------------------------------------------------------------
 
 static struct fi_msg_tagged peek(uint64_t tag, uint64_t ignore, void *context) {
   return (struct fi_msg_tagged){.addr = FI_ADDR_UNSPEC, .tag = tag, .ignore = ignore, .context = context};
@@ -663,7 +663,7 @@ CASE(discard_while_peeking) {
   pair_close(&pair);
 }
 
-// ---- selective completion ------------------------------------------------------------------------------------------------------------------
+// ---- selective completion -----------------------------------------------------------------------------------------
 
 CASE(selective_completion) {
   struct pair pair;

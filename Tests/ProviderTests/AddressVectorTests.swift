@@ -20,15 +20,32 @@ private func vector(
   }
 }
 
-/// Inserts sockaddrs and returns the result, the numbers and the errors.
-private func insert(_ vector: AddressVector, _ addresses: [SocketAddress]) throws -> (Int, [UInt64], [Int32]) {
+/// The addresses as C structures, one behind the other.
+private func sockaddrs(_ addresses: [SocketAddress]) -> [UInt8] {
   let size = addresses[0].family == .ipv4 ? 16 : 28
   var bytes = [UInt8](repeating: 0, count: size * addresses.count)
+  bytes.withUnsafeMutableBytes {
+    for (index, address) in addresses.enumerated() {
+      _ = address.store(to: $0.baseAddress! + index * size, capacity: size)
+    }
+  }
+  return bytes
+}
+
+/// Reads the event that ends an insertion and returns its number of addresses.
+private func readEvent(_ queue: EventQueue) throws(FabricError) -> UInt64 {
+  var event: UInt32 = 0
+  var entry = fi_eq_entry()
+  let length = try queue.read(event: &event, into: &entry, length: MemoryLayout<fi_eq_entry>.size, flags: 0)
+  #expect(length == MemoryLayout<fi_eq_entry>.size && event == UInt32(FI_AV_COMPLETE))
+  return entry.data
+}
+
+/// Inserts sockaddrs and returns the result, the numbers and the errors.
+private func insert(_ vector: AddressVector, _ addresses: [SocketAddress]) throws -> (Int, [UInt64], [Int32]) {
+  let bytes = sockaddrs(addresses)
   var numbers = [UInt64](repeating: 99, count: addresses.count)
   var errors = [Int32](repeating: 99, count: addresses.count)
-  for (index, address) in addresses.enumerated() {
-    bytes.withUnsafeMutableBytes { _ = address.store(to: $0.baseAddress! + index * size, capacity: size) }
-  }
   let result = try bytes.withUnsafeBytes { bytes in
     try numbers.withUnsafeMutableBufferPointer { numbers in
       try errors.withUnsafeMutableBufferPointer { errors in
@@ -155,10 +172,80 @@ private func v4(_ last: Int, port: UInt16 = 7471) -> SocketAddress {
     let objects = try Objects(addressType: FI_AV_MAP)
     #expect(try vector(objects).type == FI_AV_MAP)
     #expect(errorCode { () throws(FabricError) in _ = try vector(objects, type: FI_AV_TABLE) } == FI_EINVAL)
-    #expect(errorCode { () throws(FabricError) in _ = try vector(objects, flags: FI_EVENT) } == FI_ENOSYS)
+    #expect(errorCode { () throws(FabricError) in _ = try vector(objects, flags: FI_PEER) } == FI_ENOSYS)
     #expect(errorCode { () throws(FabricError) in _ = try vector(objects, flags: 1 << 3) } == FI_EINVAL)
     #expect(errorCode { () throws(FabricError) in _ = try vector(objects, named: true) } == FI_ENOSYS)
     #expect(try vector(objects, type: FI_AV_MAP, flags: FI_SYMMETRIC, count: .max).type == FI_AV_MAP)
+  }
+
+  @Test func eventsTellHowInsertionsWent() throws {
+    let objects = try Objects()
+    let vector = try vector(objects, flags: FI_EVENT)
+    let queue = try eventQueue(objects.fabric)
+    var list = sockaddrs([v4(1), v4(2, port: 0), v4(3)])
+    let report = InsertionReport(numbers: nil, errors: nil, context: UnsafeMutableRawPointer(bitPattern: 64))
+    #expect(
+      errorCode { () throws(FabricError) in _ = try vector.insert(list, count: 3, report) } == Int32(FI_ENOEQ))
+    #expect(vector.count == 0)
+    try vector.bind(queue)
+    #expect(errorCode { () throws(FabricError) in try vector.bind(queue) } == FI_EINVAL)
+    #expect(errorCode { () throws(FabricError) in try queue.close() } == FI_EBUSY)
+    #expect(try vector.insert(list, count: 3, report) == 0)
+    #expect(vector.count == 2)
+    #expect(readCode(queue) == Int32(FI_EAVAIL))
+    var error = fi_eq_err_entry()
+    _ = try queue.readError(into: &error, flags: 0)
+    #expect(error.data == 1 && error.err == FI_EADDRNOTAVAIL && error.context == report.context)
+    #expect(try readEvent(queue) == 2)
+
+    // No address at all is an insertion as well, and so is one of names.
+    #expect(try vector.insert(nil, count: 0, report) == 0)
+    #expect(try readEvent(queue) == 0)
+    #expect(try insert(vector, node: "10.1.0.1", 2, service: "7471", 2).0 == 0)
+    #expect(try readEvent(queue) == 4)
+    #expect(try insert(vector, node: "10.1.0.1", 1, service: "0", 1).0 == 0)
+    _ = try queue.readError(into: &error, flags: 0)
+    #expect(error.data == 0 && error.err == FI_EADDRNOTAVAIL)
+    #expect(try readEvent(queue) == 0)
+
+    var codes: [Int32] = [0, 0, 0]
+    let wantsCodes = InsertionReport(numbers: nil, errors: &codes)
+    #expect(
+      errorCode { () throws(FabricError) in _ = try vector.insert(&list, count: 3, wantsCodes) } == Int32(FI_EBADFLAGS))
+    try vector.close()
+    try queue.close()
+    try objects.close()
+  }
+
+  @Test func eventsAreNeitherLostNorEndless() throws {
+    let objects = try Objects()
+    let vector = try vector(objects, flags: FI_EVENT)
+    let queue = try eventQueue(objects.fabric)
+    try vector.bind(queue)
+    let list = sockaddrs((1...10_000).map { v4($0, port: $0 == 7 ? 7471 : 0) })
+    let report = InsertionReport(numbers: nil, errors: nil)
+    #expect(try vector.insert(list, count: 10_000, report) == 0)
+    #expect(errorCode { () throws(FabricError) in _ = try vector.insert(list, count: 1, report) } == FI_EAGAIN)
+    var error = fi_eq_err_entry()
+    for index in (0..<10_000) where index != 6 {
+      _ = try queue.readError(into: &error, flags: 0)
+      #expect(error.data == UInt64(index))
+    }
+    #expect(try readEvent(queue) == 1)
+    #expect(readCode(queue) == FI_EAGAIN)
+    try vector.close()
+    try queue.close()
+    try objects.close()
+  }
+
+  @Test func onlyAsynchronousVectorsTakeAQueue() throws {
+    let objects = try Objects()
+    let vector = try vector(objects)
+    let queue = try eventQueue(objects.fabric)
+    #expect(errorCode { () throws(FabricError) in try vector.bind(queue) } == FI_EINVAL)
+    try queue.close()
+    try vector.close()
+    try objects.close()
   }
 
   @Test func isBusyWhileBound() throws {

@@ -178,6 +178,14 @@ private let again = -Int(FI_EAGAIN)
     #expect(queue.wait(into: &entries, count: 4, sources: nil, threshold: 2, timeout: -1) == 2)
     queue.complete(3)
     #expect(queue.wait(into: &entries, count: 4, sources: nil, threshold: 3, timeout: 10) == 1)
+    // No more than can be returned; and no longer than until an error.
+    queue.complete(4)
+    #expect(queue.wait(into: &entries, count: 1, sources: nil, threshold: 1 << 40, timeout: -1) == 1)
+    queue.complete(5)
+    queue.fail(6)
+    #expect(queue.wait(into: &entries, count: 4, sources: nil, threshold: 4, timeout: -1) == 1)
+    var error = fi_cq_err_entry()
+    #expect(queue.readError(into: &error) == 1)
     try queue.close()
     try objects.close()
   }
@@ -227,9 +235,11 @@ private let again = -Int(FI_EAGAIN)
   @Test func withoutADescriptorOfTheEngineNoneIsHandedOut() throws {
     for kind in [FI_WAIT_FD, FI_WAIT_POLLFD] {
       #expect(
-        errorCode { () throws(FabricError) in _ = try WaitObject.open(kind, waitSet: nil, watching: -1) } == FI_ENOSYS)
+        errorCode { () throws(FabricError) in
+          _ = try WaitObject.open(kind, waitSet: nil, watching: -1, for: .completionQueue)
+        } == FI_ENOSYS)
     }
-    let object = try #require(try WaitObject.open(FI_WAIT_UNSPEC, waitSet: nil, watching: -1))
+    let object = try #require(try WaitObject.open(FI_WAIT_UNSPEC, waitSet: nil, watching: -1, for: .completionQueue))
     var descriptor: Int32 = -1
     var kind = FI_WAIT_NONE
     #expect(errorCode { () throws(FabricError) in try object.control(Int32(FI_GETWAIT), &descriptor) } == FI_ENOSYS)

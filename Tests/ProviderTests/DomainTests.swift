@@ -19,6 +19,16 @@ import Testing
     }
   }
 
+  @Test func refusesNamesOfNoInterface() throws {
+    for name in ["no-such-interface", "", "LO"] {
+      #expect(throws: FabricError.noDevice, "\(name)") {
+        try name.withCString { text in
+          try Objects { _, attributes in attributes.name = UnsafeMutablePointer(mutating: text) }
+        }
+      }
+    }
+  }
+
   @Test func resolvesWhatIsLeftOpen() throws {
     let objects = try Objects(threading: FI_THREAD_UNSPEC)
     #expect(objects.domain.threading == FI_THREAD_SAFE)
@@ -37,12 +47,5 @@ import Testing
     let objects = try Objects(threading: level)
     #expect(objects.domain.threading == level)
     try objects.close()
-  }
-
-  private func eventQueue(_ fabric: Fabric) throws(FabricError) -> EventQueue {
-    let attributes = UnsafeMutablePointer<fi_eq_attr>.allocate(capacity: 1)
-    attributes.initialize(to: fi_eq_attr())
-    defer { attributes.deallocate() }
-    return try EventQueue(fabric, attributes)
   }
 }

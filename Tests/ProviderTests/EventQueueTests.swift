@@ -25,10 +25,6 @@ private func read(_ queue: EventQueue, room: Int = 64, flags: UInt64 = 0) throws
   return (event, Array(bytes.prefix(count)))
 }
 
-private func readCode(_ queue: EventQueue) -> Int32? {
-  errorCode { () throws(FabricError) in _ = try queue.read(event: nil, into: nil, length: 0, flags: FI_PEEK) }
-}
-
 @Suite struct EventQueueTests {
   let fabric: Fabric
   init() throws { fabric = try Fabric(name: "10.0.0.0/8", apiVersion: .library) }
@@ -58,7 +54,7 @@ private func readCode(_ queue: EventQueue) -> Int32? {
     var entry = fi_eq_err_entry()
     entry.err = 5
     entry.data = 77
-    try queue.writeError(entry)
+    try queue.report(entry)
     _ = try queue.write(event: 2, nil, length: 0)
     #expect(errorCode { () throws(FabricError) in _ = try queue.readError(into: &error, flags: 0) } == FI_EAGAIN)
     #expect(try read(queue).event == 1)
@@ -71,6 +67,35 @@ private func readCode(_ queue: EventQueue) -> Int32? {
     #expect(error.err == 5 && error.data == 77 && error.err_data_size == 0)
     #expect(error.err_data == UnsafeMutableRawPointer(bitPattern: 0x1000))
     #expect(try read(queue).event == 2)
+    try queue.close()
+  }
+
+  /// The structure ends with err_data before 1.5.
+  @Test func errorsForProgramsOfBefore1_5() throws {
+    let fabric = try Fabric(name: "10.0.0.0/8", apiVersion: APIVersion(1, 4))
+    let queue = try open(fabric)
+    var entry = fi_eq_err_entry()
+    entry.err = 5
+    try queue.report(entry)
+    var error = fi_eq_err_entry()
+    error.err_data = UnsafeMutableRawPointer(bitPattern: 0x1000)
+    error.err_data_size = 0x5555
+    _ = try queue.readError(into: &error, flags: 0)
+    #expect(error.err == 5 && error.err_data == nil && error.err_data_size == 0x5555)
+    try queue.close()
+    try fabric.close()
+  }
+
+  @Test func ownEventsAreTakenBeyondTheCapacity() throws {
+    let queue = try open(fabric, size: 1)
+    while errorCode({ () throws(FabricError) in _ = try queue.write(event: 1, nil, length: 0) }) == nil {}
+    #expect(!queue.hasRoom)
+    try queue.report(event: 9, fi_eq_entry())
+    var last: UInt32 = 0
+    while errorCode({ () throws(FabricError) in
+      _ = try queue.read(event: &last, into: nil, length: 0, flags: 0)
+    }) == nil {}
+    #expect(last == 9 && queue.hasRoom)
     try queue.close()
   }
 

@@ -3,9 +3,7 @@ import Provider
 import Testing
 import Transport
 
-private var memory: (Slice, Slice) {
-  (Slice(base: UnsafeMutableRawPointer(bitPattern: 0x1000), count: 64), Slice(base: nil, count: 0))
-}
+private var memory: RegionPieces { regionPieces([Slice(base: UnsafeMutableRawPointer(bitPattern: 0x1000), count: 64)]) }
 
 @Suite struct MemoryRegionTests {
   @Test func localRegionsHaveNoKeyAndNeverClash() throws {

@@ -2,7 +2,7 @@ import CFabric
 import CPlatform
 import Provider
 
-/// What tests of objects start from: a fabric and a domain that no interface stands behind.
+/// What tests of objects start from: a fabric, and a domain of the loopback interface.
 struct Objects {
   let fabric: Fabric
   let domain: Domain
@@ -14,7 +14,7 @@ struct Objects {
   ) throws {
     fabric = try Fabric(name: "10.0.0.0/8", apiVersion: version)
     let fabric = fabric
-    domain = try "eth0".withCString { name throws(FabricError) in
+    domain = try "lo".withCString { name throws(FabricError) in
       var attributes = fi_domain_attr()
       attributes.name = UnsafeMutablePointer(mutating: name)
       attributes.threading = threading
@@ -46,6 +46,19 @@ private func withAttributes(
   whole.initialize(to: info)
   defer { whole.deallocate() }
   return try body(whole)
+}
+
+/// A queue for what the library reports.
+func eventQueue(_ fabric: Fabric) throws(FabricError) -> EventQueue {
+  let attributes = UnsafeMutablePointer<fi_eq_attr>.allocate(capacity: 1)
+  attributes.initialize(to: fi_eq_attr())
+  defer { attributes.deallocate() }
+  return try EventQueue(fabric, attributes)
+}
+
+/// What stands in the way of reading an event.
+func readCode(_ queue: EventQueue) -> Int32? {
+  errorCode { () throws(FabricError) in _ = try queue.read(event: nil, into: nil, length: 0, flags: FI_PEEK) }
 }
 
 /// The error that `body` throws, or nil.

@@ -5,10 +5,14 @@ import Testing
 import Transport
 
 private let both: UInt64 = FI_REMOTE_READ | FI_REMOTE_WRITE
-private var nowhere: Slice { Slice(base: nil, count: 0) }
-
 private func memory(_ address: UInt, _ count: UInt) -> Slice {
   Slice(base: UnsafeMutableRawPointer(bitPattern: address), count: Int(bitPattern: count))
+}
+
+func regionPieces(_ slices: [Slice]) -> RegionPieces {
+  var pieces = RegionPieces()
+  for slice in slices { pieces.append(slice) }
+  return pieces
 }
 
 /// A table that #expect can look at: the macro copies what it calls methods of.
@@ -20,9 +24,9 @@ private final class Regions {
   func beginTransfer(_ region: UInt64) { table.beginTransfer(region) }
   func endTransfer(_ region: UInt64) { table.endTransfer(region) }
   func insert(
-    _ pieces: (Slice, Slice), permissions: UInt64, key: UInt64
+    _ pieces: [Slice], permissions: UInt64, key: UInt64
   ) throws(FabricError) -> (region: UInt64, key: UInt64) {
-    try table.insert(pieces, permissions: permissions, key: key)
+    try table.insert(regionPieces(pieces), permissions: permissions, key: key)
   }
   func resolve(
     _ segment: RemoteSegment, for access: RegionAccess, into slices: UnsafeMutablePointer<Slice>, capacity: Int
@@ -47,7 +51,7 @@ private func resolve(
 @Suite struct RegionTableTests {
   @Test func findsOffsetsAndChecksBounds() throws {
     let table = Regions(areVirtual: false, choosesKeys: false)
-    _ = try table.insert((memory(0x1000, 100), nowhere), permissions: both, key: 7)
+    _ = try table.insert([memory(0x1000, 100)], permissions: both, key: 7)
     #expect(resolve(table, 0, 100, key: 7) == (.ok, [[0x1000, 100]]))
     #expect(resolve(table, 99, 1, key: 7) == (.ok, [[0x1063, 1]]))
     #expect(resolve(table, 100, 0, key: 7) == (.ok, []))
@@ -62,7 +66,7 @@ private func resolve(
 
   @Test func findsVirtualAddresses() throws {
     let table = Regions(areVirtual: true, choosesKeys: false)
-    _ = try table.insert((memory(0x1000, 100), memory(0x9000, 10)), permissions: both, key: 7)
+    _ = try table.insert([memory(0x1000, 100), memory(0x9000, 10)], permissions: both, key: 7)
     #expect(resolve(table, 0x1000, 100, key: 7) == (.ok, [[0x1000, 100]]))
     #expect(resolve(table, 0x9005, 5, key: 7) == (.ok, [[0x9005, 5]]))
     for (address, length) in [(0xfff, 2), (0x1000, 101), (0x1064, 1), (0x8fff, 1), (0x900a, 1), (0, 1)]
@@ -73,22 +77,50 @@ private func resolve(
     #expect(resolve(table, 0x1064, 0, key: 7).0 == .ok)
   }
 
-  /// Each offset and length over two small pieces, against an array of the addresses.
-  @Test func crossesFromOnePieceToTheOther() throws {
-    for sizes in [(3, 4), (0, 4), (3, 0), (0, 0)] as [(UInt, UInt)] {
+  /// Each offset and length over up to four small pieces, against an array of the addresses.
+  @Test func crossesFromPieceToPiece() throws {
+    let lengths: [UInt] = [0, 1, 2, 3]
+    for number in 0..<256 {
+      let sizes = (0..<4).map { lengths[number >> ($0 * 2) & 3] }
       let table = Regions(areVirtual: false, choosesKeys: false)
-      _ = try table.insert((memory(0x1000, sizes.0), memory(0x2000, sizes.1)), permissions: both, key: 1)
-      let addresses = (0..<sizes.0).map { 0x1000 + $0 } + (0..<sizes.1).map { 0x2000 + $0 }
-      for offset in 0...9 {
-        for length in 0...9 {
+      _ = try table.insert(sizes.enumerated().map { memory(UInt($0 + 1) << 12, $1) }, permissions: both, key: 1)
+      let addresses = sizes.enumerated().flatMap { piece in
+        (0..<piece.element).map { UInt(piece.offset + 1) << 12 + $0 }
+      }
+      for offset in 0...addresses.count + 1 {
+        for length in 0...addresses.count + 1 {
           let (status, slices) = resolve(table, UInt64(offset), UInt64(length), key: 1)
           if offset + length > addresses.count {
-            #expect(status == .outOfBounds && slices.isEmpty)
-          } else {
-            #expect(status == .ok)
-            #expect(
-              slices.flatMap { slice in (0..<slice[1]).map { slice[0] + $0 } }
-                == Array(addresses[offset..<offset + length]))
+            if status != .outOfBounds || !slices.isEmpty { Issue.record("\(sizes) \(offset) \(length)") }
+          } else if status != .ok
+            || slices.flatMap({ slice in (0..<slice[1]).map { slice[0] + $0 } })
+              != Array(addresses[offset..<offset + length])
+          {
+            Issue.record("\(sizes) \(offset) \(length): \(status) \(slices)")
+          }
+        }
+      }
+    }
+  }
+
+  /// Pieces at all places within a few bytes, which so overlap, touch, or leave gaps, against a set of the addresses.
+  @Test func virtualAddressesMayCrossPiecesThatTouch() throws {
+    var random = Seeded(state: 5)
+    for _ in 0..<300 {
+      let pieces = (0..<Int.random(in: 1...4, using: &random)).map { _ in
+        memory(UInt.random(in: 100...110, using: &random), UInt.random(in: 0...5, using: &random))
+      }
+      let table = Regions(areVirtual: true, choosesKeys: false)
+      _ = try table.insert(pieces, permissions: both, key: 1)
+      let known = Set(pieces.flatMap { piece in (0..<UInt(piece.count)).map { UInt(bitPattern: piece.base) + $0 } })
+      for first in UInt(98)...118 {
+        for length in UInt(1)...12 {
+          let wanted = Array(first..<first + length)
+          let (status, slices) = resolve(table, UInt64(first), UInt64(length), key: 1)
+          let expected: OperationStatus = known.isSuperset(of: wanted) ? .ok : .outOfBounds
+          let found = slices.flatMap { slice in (0..<slice[1]).map { slice[0] + $0 } }
+          if status != expected || found != (expected == .ok ? wanted : []) {
+            Issue.record("\(pieces) \(first) \(length): \(status) \(slices)")
           }
         }
       }
@@ -99,7 +131,7 @@ private func resolve(
     for areVirtual in [false, true] {
       let table = Regions(areVirtual: areVirtual, choosesKeys: false)
       let top = UInt.max - 15
-      _ = try table.insert((memory(top, 16), nowhere), permissions: both, key: 1)
+      _ = try table.insert([memory(top, 16)], permissions: both, key: 1)
       let base = areVirtual ? UInt64(top) : 0
       #expect(resolve(table, base, 16, key: 1) == (.ok, [[top, 16]]))
       #expect(resolve(table, base + 15, 1, key: 1) == (.ok, [[.max, 1]]))
@@ -107,23 +139,23 @@ private func resolve(
       #expect(resolve(table, base + 15, 2, key: 1).0 == .outOfBounds)
       #expect(
         errorCode { () throws(FabricError) in
-          _ = try table.insert((memory(top, 17), nowhere), permissions: both, key: 2)
+          _ = try table.insert([memory(top, 17)], permissions: both, key: 2)
         } == FI_EINVAL)
       #expect(
         errorCode { () throws(FabricError) in
-          _ = try table.insert((nowhere, memory(top, .max)), permissions: both, key: 2)
+          _ = try table.insert([memory(0, 0), memory(top, .max)], permissions: both, key: 2)
         } == FI_EINVAL)
     }
     // The whole address space, as programs with scalable registration do.
     let table = Regions(areVirtual: false, choosesKeys: false)
-    _ = try table.insert((memory(0, .max), nowhere), permissions: both, key: 1)
+    _ = try table.insert([memory(0, .max)], permissions: both, key: 1)
     #expect(resolve(table, 0x1234, 5, key: 1) == (.ok, [[0x1234, 5]]))
   }
 
   @Test func checksPermissions() throws {
     let table = Regions(areVirtual: false, choosesKeys: false)
-    _ = try table.insert((memory(0x1000, 8), nowhere), permissions: FI_REMOTE_READ, key: 1)
-    _ = try table.insert((memory(0x1000, 8), nowhere), permissions: FI_REMOTE_WRITE, key: 2)
+    _ = try table.insert([memory(0x1000, 8)], permissions: FI_REMOTE_READ, key: 1)
+    _ = try table.insert([memory(0x1000, 8)], permissions: FI_REMOTE_WRITE, key: 2)
     #expect(resolve(table, 0, 8, key: 1, .read).0 == .ok)
     #expect(resolve(table, 0, 8, key: 1, .write).0 == .accessDenied)
     #expect(resolve(table, 0, 8, key: 2, .read).0 == .accessDenied)
@@ -132,14 +164,14 @@ private func resolve(
 
   @Test func keysAreUniqueUntilRemoved() throws {
     let table = Regions(areVirtual: false, choosesKeys: false)
-    let first = try table.insert((memory(0x1000, 8), nowhere), permissions: both, key: 1)
+    let first = try table.insert([memory(0x1000, 8)], permissions: both, key: 1)
     #expect(
       errorCode { () throws(FabricError) in
-        _ = try table.insert((memory(0x2000, 8), nowhere), permissions: both, key: 1)
+        _ = try table.insert([memory(0x2000, 8)], permissions: both, key: 1)
       } == Int32(FI_ENOKEY))
     #expect(!table.remove(first.region))
     #expect(resolve(table, 0, 8, key: 1).0 == .accessDenied)
-    let second = try table.insert((memory(0x2000, 8), nowhere), permissions: both, key: 1)
+    let second = try table.insert([memory(0x2000, 8)], permissions: both, key: 1)
     #expect(second.region != first.region)
     #expect(!table.remove(first.region))
     #expect(resolve(table, 0, 8, key: 1) == (.ok, [[0x2000, 8]]))
@@ -147,12 +179,12 @@ private func resolve(
 
   @Test func tellsOfTransfersThatGoOn() throws {
     let table = Regions(areVirtual: false, choosesKeys: false)
-    let region = try table.insert((memory(0x1000, 8), nowhere), permissions: both, key: 1).region
+    let region = try table.insert([memory(0x1000, 8)], permissions: both, key: 1).region
     table.beginTransfer(region)
     table.beginTransfer(region)
     table.endTransfer(region)
     #expect(table.remove(region))
-    let next = try table.insert((memory(0x1000, 8), nowhere), permissions: both, key: 1).region
+    let next = try table.insert([memory(0x1000, 8)], permissions: both, key: 1).region
     table.endTransfer(region)
     #expect(!table.remove(next))
   }
@@ -160,7 +192,7 @@ private func resolve(
   @Test func choosesUnpredictableKeys() throws {
     let table = Regions(areVirtual: false, choosesKeys: true)
     var keys: Set<UInt64> = []
-    for _ in 0..<500 { keys.insert(try table.insert((memory(0x1000, 8), nowhere), permissions: both, key: 1).key) }
+    for _ in 0..<500 { keys.insert(try table.insert([memory(0x1000, 8)], permissions: both, key: 1).key) }
     #expect(keys.count == 500)
     #expect(!keys.contains(1))
     // Every bit is set in about half of them.
@@ -176,7 +208,7 @@ private func resolve(
       if Bool.random(using: &random) {
         let base = UInt(step + 1) * 4096
         let code = errorCode { () throws(FabricError) in
-          let region = try table.insert((memory(base, 8), nowhere), permissions: both, key: key).region
+          let region = try table.insert([memory(base, 8)], permissions: both, key: key).region
           model[key] = (region, base)
         }
         #expect(code == (model[key]?.base == base ? nil : Int32(FI_ENOKEY)))

@@ -62,9 +62,13 @@ package final class Checker {
     switch status {
     case .ok:
       if record.plan.refusal != nil { fail(record, "was refused and yet ended well") }
-      let mustBePlaced = record.plan.kind == .read || record.plan.flags.contains(.deliveryComplete)
-      if mustBePlaced && record.starts == 0 { fail(record, "ended well before it started") }
-      if record.plan.flags.contains(.deliveryComplete) && !record.isFinished && !record.isLost {
+      let mustStart = record.plan.kind == .read || record.plan.flags.waitsForTarget
+      if mustStart && record.starts == 0 { fail(record, "ended well before it started") }
+      // A message that the target holds is delivered; it is matched only when the program there asks for it.
+      let mustBePlaced =
+        record.plan.flags.contains(.matchComplete)
+        || record.plan.flags.contains(.deliveryComplete) && record.plan.holdFor == nil
+      if mustBePlaced && !record.isFinished && !record.isLost {
         fail(record, "ended well before its bytes were placed")
       }
     case .accessDenied, .outOfBounds:

@@ -36,6 +36,7 @@ package struct OperationPlan {
     if flags.contains(.tagged) { text += ", tagged" }
     if flags.contains(.remoteData) { text += ", data" }
     if flags.contains(.deliveryComplete) { text += ", delivery-complete" }
+    if flags.contains(.matchComplete) { text += ", match-complete" }
     if flags.contains(.inject) { text += ", inject" }
     text += ", local \(localParts) gap \(gap), remote \(remoteParts)"
     if let holdFor { text += ", held \(holdFor)ns" }

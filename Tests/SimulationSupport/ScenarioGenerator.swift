@@ -177,7 +177,9 @@ package struct ScenarioGenerator {
     if plan.kind == .message && random.chance(0.5) { plan.flags.insert(.tagged) }
     if plan.kind != .read {
       if random.chance(0.3) { plan.flags.insert(.remoteData) }
-      if random.chance(deliveries) { plan.flags.insert(.deliveryComplete) }
+      if random.chance(deliveries) {
+        plan.flags.insert(plan.kind == .message && random.chance(0.3) ? .matchComplete : .deliveryComplete)
+      }
       if plan.size <= min(4_096, scenario.configurations[plan.source].eagerLimit) && random.chance(0.3) {
         plan.flags.insert(.inject)
       }

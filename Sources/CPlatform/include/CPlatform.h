@@ -63,56 +63,20 @@ static inline void platform_spin_pause(void) {
 #endif
 }
 
-/// What a new thread runs: a C function and its argument. The value must stay in place until the thread has started.
-struct platform_thread_start {
-  void (*function)(void *context);
-  void *context;
-};
-
-static inline void *platform_thread_main(void *argument) {
-  struct platform_thread_start start = *(struct platform_thread_start *)argument;
-  free(argument);
-  start.function(start.context);
-  return NULL;
-}
-
 /// Starts a thread that runs function(context) with every signal blocked: a library's thread must not run the
-/// program's signal handlers. `stack_size` 0 means the system's default. Returns 0 or -errno. pthread_create(3).
-static inline int platform_thread_create(
-    pthread_t *thread, size_t stack_size, void (*function)(void *), void *context) {
-  struct platform_thread_start *start = (struct platform_thread_start *)malloc(sizeof *start);
-  if (start == NULL) return -ENOMEM;
-  start->function = function;
-  start->context = context;
-  pthread_attr_t attributes;
-  int error = pthread_attr_init(&attributes);
-  if (error == 0) {
-    if (stack_size != 0) error = pthread_attr_setstacksize(&attributes, stack_size);
-    if (error == 0) {
-      sigset_t all, before;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &before);
-      error = pthread_create(thread, &attributes, platform_thread_main, start);
-      pthread_sigmask(SIG_SETMASK, &before, NULL);
-    }
-    pthread_attr_destroy(&attributes);
-  }
-  if (error != 0) free(start);
-  return -error;
-}
+/// program's signal handlers. `stack_size` 0 means the system's default. Returns 0 or -errno; -ENOSYS in a program
+/// without threads, see shims.c. pthread_create(3).
+int platform_thread_create(
+    pthread_t *thread, size_t stack_size, void (*function)(void *), void *context) PLATFORM_HIDDEN;
+/// Waits until a thread that was started here has ended. pthread_join(3).
+void platform_thread_join(pthread_t thread) PLATFORM_HIDDEN;
+/// Lets a thread that was started here end by itself. pthread_detach(3).
+void platform_thread_detach(pthread_t thread) PLATFORM_HIDDEN;
+/// Names the calling thread; at most 15 bytes.
+void platform_thread_set_name(const char *name) PLATFORM_HIDDEN;
 
 /// A condition variable whose timed waits are measured on CLOCK_MONOTONIC where the system can do that.
-static inline int platform_condition_init(pthread_cond_t *condition) {
-  pthread_condattr_t attributes;
-  int error = pthread_condattr_init(&attributes);
-  if (error != 0) return -error;
-#if !defined(__APPLE__)
-  error = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-#endif
-  if (error == 0) error = pthread_cond_init(condition, &attributes);
-  pthread_condattr_destroy(&attributes);
-  return -error;
-}
+int platform_condition_init(pthread_cond_t *condition) PLATFORM_HIDDEN;
 
 /// Waits until signalled or until `timeout_ns` from now have passed; 0, -ETIMEDOUT or another -errno.
 static inline int platform_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, uint64_t timeout_ns) {
@@ -244,6 +208,7 @@ void **platform_syscall_hook(void) PLATFORM_HIDDEN;
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 
 static inline ssize_t platform_udp_socket(int family) {
@@ -341,14 +306,17 @@ static inline ssize_t platform_epoll_remove(int poller, int fd) {
   memset(&unused, 0, sizeof unused);
   return platform_result(epoll_ctl(poller, EPOLL_CTL_DEL, fd, &unused));
 }
+/// The same number on all architectures.
+#define PLATFORM_EPOLL_PWAIT2 441
+
 /// How many events are ready, 0 after `timeout_ns` (UINT64_MAX: never), or -errno. Kernels without epoll_pwait2
-/// (before 5.11) wait in whole milliseconds, rounded up.
+/// (before 5.11) wait in whole milliseconds, rounded up. The call is made without glibc, which has it since 2.35 only.
 static inline ssize_t platform_epoll_wait(int poller, uint64_t timeout_ns) {
   struct epoll_event events[8];
   if (timeout_ns == UINT64_MAX) return platform_result(epoll_wait(poller, events, 8, -1));
   if (timeout_ns == 0) return platform_result(epoll_wait(poller, events, 8, 0));
-  struct timespec at = {(time_t)(timeout_ns / 1000000000u), (long)(timeout_ns % 1000000000u)};
-  int result = epoll_pwait2(poller, events, 8, &at, NULL);
+  int64_t at[2] = {(int64_t)(timeout_ns / 1000000000u), (int64_t)(timeout_ns % 1000000000u)};
+  long result = syscall(PLATFORM_EPOLL_PWAIT2, poller, events, 8, at, NULL, (size_t)0);
   if (result < 0 && (errno == ENOSYS || errno == EPERM)) {
     uint64_t milliseconds = (timeout_ns + 999999u) / 1000000u;
     result = epoll_wait(poller, events, 8, milliseconds > INT_MAX ? INT_MAX : (int)milliseconds);
@@ -369,9 +337,6 @@ static inline ssize_t platform_timerfd_set(int fd, uint64_t deadline_ns) {
   at.it_value.tv_nsec = (long)(deadline_ns % 1000000000u);
   return platform_result(timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL));
 }
-
-/// Names the calling thread; at most 15 bytes. pthread_setname_np(3).
-void platform_thread_set_name(const char *name) PLATFORM_HIDDEN;
 
 #else
 
@@ -406,8 +371,6 @@ static inline ssize_t platform_getrandom(void *bytes, size_t count) {
   arc4random_buf(bytes, count);
   return (ssize_t)count;
 }
-
-static inline void platform_thread_set_name(const char *name) { (void)name; }
 
 #endif
 

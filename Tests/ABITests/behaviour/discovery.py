@@ -30,6 +30,7 @@ def check_like_tcp(library, api, expected):
   require_equal((result, len(entries)), (0, 1), "result and number of entries")
   for name, value in expected.items():
     require_equal(field(entries[0], name), value, f"version {api}: {name}")
+  require_equal(field(entries[0], "dom.mr_iov_limit"), 4, f"version {api}: regions of several buffers, our own")
 
 
 def check_threading(library, expected):

@@ -10,6 +10,7 @@ SONAME = "libfabric-polyfill.so.1"
 OWN_NODE = "POLYFILL_1.0"
 # Names that the dynamic loader itself and libc's version nodes bring.
 NEEDED = {"libc.so.6", "ld-linux-x86-64.so.2"}
+GLIBC_FLOOR = (2, 31)
 SIZE_LIMIT = 1 << 20
 
 LOADING = """
@@ -117,6 +118,14 @@ def check_dependencies(library):
   require_equal(re.findall(r"\(SONAME\).*\[(.*)\]", dynamic), [SONAME], "soname")
 
 
+def check_glibc_floor(library):
+  """The library loads on systems whose glibc is years older than the one it is built with."""
+  versions = set(re.findall(r"Name: GLIBC_([\d.]+)", succeed(["readelf", "--version-info", "--wide", library])))
+  require(versions, "no symbol versions of glibc")
+  newer = [version for version in versions if tuple(map(int, version.split("."))) > GLIBC_FLOOR]
+  require_same_set(newer, [], f"symbol versions after {'.'.join(map(str, GLIBC_FLOOR))}")
+
+
 def check_no_text_relocations(library):
   dynamic = succeed(["readelf", "--dynamic", "--wide", library])
   require("TEXTREL" not in dynamic, "the library has text relocations")
@@ -172,6 +181,7 @@ def run(suite, facts):
       ("default visibility", check_visibility, (suite.library,)),
       ("version nodes", check_nodes, (suite.library, facts)),
       ("libc alone", check_dependencies, (suite.library,)),
+      ("nothing newer than glibc 2.31", check_glibc_floor, (suite.library,)),
       ("no text relocations, no writable code", check_no_text_relocations, (suite.library,)),
       ("stripped size", check_size, (suite,)),
       ("loading starts no thread, opens and writes nothing", check_loading, (suite,)),

@@ -199,18 +199,7 @@ package final class Endpoint {
     let engine = domain.engine
     engine.lock()
     if let port {
-      port.startClosing()
-      let deadline = Clock.now() &+ Self.lingering
-      while !port.isDrained && Clock.now() < deadline {
-        port.pump(Clock.now())
-        if port.isDrained { break }
-        let now = Clock.now()
-        let pause = min(port.nextTimeout, now &+ Self.longestPause)
-        engine.unlock()
-        var entry = pollfd(fd: port.descriptor, events: Int16(POLLIN), revents: 0)
-        if pause > now { _ = platform_poll(&entry, 1, Int32((pause - now + 999_999) / 1_000_000)) }
-        engine.lock()
-      }
+      linger(port)
       engine.remove(port)
       port.releaseReservations()
     }
@@ -229,8 +218,33 @@ package final class Endpoint {
     engine.unlock()
   }
 
-  /// How long `close` waits for peers, in nanoseconds, and how often it looks at least.
-  private static var lingering: UInt64 { 1_000_000_000 }
+  /// Pumps until all peers have what is theirs: long for operations of the program, briefly for the last
+  /// acknowledgements and farewells, since a peer that does not call the library answers nothing. The engine's lock is
+  /// held, and released while this waits.
+  private func linger(_ port: Port) {
+    let engine = domain.engine
+    port.startClosing()
+    var deadline = Clock.now() &+ Self.longLinger
+    var isBrief = false
+    while !port.isDrained {
+      let now = Clock.now()
+      port.pump(now)
+      if port.outstanding == 0 && !isBrief {
+        isBrief = true
+        deadline = min(deadline, now &+ Self.briefLinger)
+      }
+      if port.isDrained || now >= deadline { break }
+      let wake = min(port.nextTimeout, deadline, now &+ Self.longestPause)
+      engine.unlock()
+      var entry = pollfd(fd: port.descriptor, events: Int16(POLLIN), revents: 0)
+      if wake > now { _ = platform_poll(&entry, 1, Int32((wake - now + 999_999) / 1_000_000)) }
+      engine.lock()
+    }
+  }
+
+  /// Nanoseconds.
+  private static var longLinger: UInt64 { 1_000_000_000 }
+  private static var briefLinger: UInt64 { 20_000_000 }
   private static var longestPause: UInt64 { 5_000_000 }
 
   // MARK: Names: fi_cm(3)

@@ -65,7 +65,8 @@ extension Port {
   private static func operationFlags(_ flags: UInt64) -> OperationFlags {
     var result: OperationFlags = []
     if flags & FI_REMOTE_CQ_DATA != 0 { result.insert(.remoteData) }
-    if flags & (FI_DELIVERY_COMPLETE | FI_MATCH_COMPLETE) != 0 { result.insert(.deliveryComplete) }
+    if flags & FI_DELIVERY_COMPLETE != 0 { result.insert(.deliveryComplete) }
+    if flags & FI_MATCH_COMPLETE != 0 { result.insert(.matchComplete) }
     if flags & FI_INJECT != 0 { result.insert(.inject) }
     return result
   }

@@ -26,14 +26,10 @@ package struct ResolvedSegment {
 /// Lookup is O(1) and never allocates; all arithmetic on what peers sent is checked. A region's number is never used
 /// again, so whoever kept one past the region's end finds nothing. Not thread-safe.
 package struct RegionTable: ~Copyable {
-  /// Pieces of memory that one region may consist of: four segments of two pieces are as many as one transfer takes.
-  package static var maximumPieces: Int { 2 }
-
   private struct Region: BitwiseCopyable {
     var key: UInt64 = 0
     var permissions: UInt64 = 0
-    var first = Slice(base: nil, count: 0)
-    var second = Slice(base: nil, count: 0)
+    var pieces = RegionPieces()
     /// Transfers that the transport carries out in this memory.
     var transfers: UInt32 = 0
     /// Counts the uses of this place in the table; odd while in use.
@@ -62,21 +58,21 @@ package struct RegionTable: ~Copyable {
   /// Regions that peers may access.
   package var count: Int { keys.count }
 
-  /// Makes memory accessible: two pieces, one behind the other, of which the second may be empty. Returns the region's
-  /// number and key. `key` is ignored where the provider chooses.
+  /// Makes memory accessible. Returns the region's number and key. `key` is ignored where the provider chooses.
   ///
   /// Throws FI_ENOKEY for a key in use, FI_EINVAL for a piece that leaves the address space.
   package mutating func insert(
-    _ pieces: (Slice, Slice), permissions: UInt64, key: UInt64
+    _ pieces: RegionPieces, permissions: UInt64, key: UInt64
   ) throws(FabricError) -> (region: UInt64, key: UInt64) {
-    guard Self.isAddressable(pieces.0) && Self.isAddressable(pieces.1) else { throw .invalidArgument }
+    guard pieces.areAddressable else {
+      throw .invalidArgument.because(.memoryRegion, "memory beyond the last address", in: "fi_mr_reg")
+    }
     let key = choosesKeys ? try unusedKey() : key
-    if find(key) != nil { throw .noKey }
+    if find(key) != nil { throw .noKey.because(.memoryRegion, "the key is in use", in: "fi_mr_reg") }
     let slot = allocate()
     regions[slot].key = key
     regions[slot].permissions = permissions
-    regions[slot].first = pieces.0
-    regions[slot].second = pieces.1
+    regions[slot].pieces = pieces
     regions[slot].transfers = 0
     keys.insert(mix(key), index: UInt32(slot))
     return (UInt64(regions[slot].generation) << 32 | UInt64(slot), key)
@@ -94,7 +90,7 @@ package struct RegionTable: ~Copyable {
   }
 
   /// Finds the memory that a peer's segment names and stores it at `slices`, of which there are `capacity`, at least
-  /// ``maximumPieces``. Status `.accessDenied` for an unknown key or a missing permission, `.outOfBounds` for bytes
+  /// ``RegionPieces/maximumCount``. Status `.accessDenied` for an unknown key or a missing permission, `.outOfBounds` for bytes
   /// outside of the region; nothing is stored then.
   package func resolve(
     _ segment: RemoteSegment, for access: RegionAccess, into slices: UnsafeMutablePointer<Slice>, capacity: Int
@@ -103,13 +99,11 @@ package struct RegionTable: ~Copyable {
       return ResolvedSegment(status: .accessDenied)
     }
     let region = UInt64(regions[slot].generation) << 32 | UInt64(slot)
-    let first = regions[slot].first
-    let second = regions[slot].second
+    assert(capacity >= regions[slot].pieces.count)
     let count =
       areVirtual
-      ? Self.slice(first, at: segment.address, segment.length, slices)
-        ?? Self.slice(second, at: segment.address, segment.length, slices)
-      : Self.slice(first, second, offset: segment.address, segment.length, slices, capacity)
+      ? regions[slot].pieces.slices(address: segment.address, segment.length, into: slices)
+      : regions[slot].pieces.slices(offset: segment.address, segment.length, into: slices)
     guard let count else { return ResolvedSegment(status: .outOfBounds) }
     return ResolvedSegment(status: .ok, region: region, sliceCount: count)
   }
@@ -122,54 +116,6 @@ package struct RegionTable: ~Copyable {
   /// The transfer is over. That of a closed region changes nothing.
   package mutating func endTransfer(_ region: UInt64) {
     if let slot = slot(region) { regions[slot].transfers -= 1 }
-  }
-
-  // MARK: Addresses
-
-  /// Whether no byte of the piece lies beyond the last address.
-  private static func isAddressable(_ piece: Slice) -> Bool {
-    let length = UInt(bitPattern: piece.count)
-    return length == 0 || UInt(bitPattern: piece.base) <= UInt.max - (length - 1)
-  }
-
-  /// The part of a piece that begins at a virtual address; nil when it is not wholly in the piece.
-  @inline(__always)
-  private static func slice(
-    _ piece: Slice, at address: UInt64, _ length: UInt64, _ slices: UnsafeMutablePointer<Slice>
-  ) -> Int? {
-    let base = UInt64(UInt(bitPattern: piece.base))
-    let size = UInt64(UInt(bitPattern: piece.count))
-    guard address >= base, address - base <= size, length <= size - (address - base) else { return nil }
-    return store(piece, skipping: address - base, length, slices)
-  }
-
-  /// The parts of two pieces, one behind the other, that begin at an offset.
-  @inline(__always)
-  private static func slice(
-    _ first: Slice, _ second: Slice, offset: UInt64, _ length: UInt64, _ slices: UnsafeMutablePointer<Slice>,
-    _ capacity: Int
-  ) -> Int? {
-    let size = UInt64(UInt(bitPattern: first.count))
-    if offset <= size && length <= size - offset { return store(first, skipping: offset, length, slices) }
-    let beyond = UInt64(UInt(bitPattern: second.count))
-    if offset >= size {
-      guard offset - size <= beyond, length <= beyond - (offset - size) else { return nil }
-      return store(second, skipping: offset - size, length, slices)
-    }
-    let part = size - offset
-    guard length - part <= beyond, capacity >= 2 else { return nil }
-    return store(first, skipping: offset, part, slices) + store(second, skipping: 0, length - part, slices + 1)
-  }
-
-  @inline(__always)
-  private static func store(
-    _ piece: Slice, skipping offset: UInt64, _ length: UInt64, _ slices: UnsafeMutablePointer<Slice>
-  ) -> Int {
-    if length == 0 { return 0 }
-    let address = UInt(bitPattern: piece.base) &+ UInt(offset)
-    slices.initialize(
-      to: Slice(base: UnsafeMutableRawPointer(bitPattern: address), count: Int(bitPattern: UInt(length))))
-    return 1
   }
 
   // MARK: Places

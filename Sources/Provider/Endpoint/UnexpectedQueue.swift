@@ -3,18 +3,26 @@ import Transport
 
 /// A message that came before its receive, or that FI_PEEK with FI_CLAIM set aside.
 package struct UnexpectedMessage: ListLinked {
-  package var next: UInt32
-  package var previous: UInt32
+  package var next: UInt32 = .max
+  package var previous: UInt32 = .max
   /// What the transport calls it.
-  package var handle: MessageHandle
+  package var handle: MessageHandle = 0
   package var connection: ConnectionIndex
   package var flags: OperationFlags
-  package var isClaimed: Bool
+  package var isClaimed = false
   package var tag: UInt64
   package var data: UInt64
   package var length: UInt64
   /// Who claimed it.
-  package var context: UInt
+  package var context: UInt = 0
+
+  package init(connection: ConnectionIndex, flags: OperationFlags, tag: UInt64, data: UInt64, length: UInt64) {
+    self.connection = connection
+    self.flags = flags
+    self.tag = tag
+    self.data = data
+    self.length = length
+  }
 }
 
 /// Messages that nobody waits for yet, in the order of arrival. The transport keeps their bytes and bounds them.

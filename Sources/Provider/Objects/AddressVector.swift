@@ -6,8 +6,9 @@ import Datagram
 /// Peers by number: what programs call fi_addr_t.
 ///
 /// Numbers are indices into a table, for FI_AV_MAP too, so looking an address up by number is one load; by address it is
-/// one probe of a hash index. An address that is inserted twice keeps its number and must be removed twice. 32 bytes an
-/// address, and 24 to 48 of the index. Protected by the engine's lock.
+/// one probe of a hash index. An address that is inserted twice keeps its number and must be removed twice. Insertion is
+/// always over when the call returns; with FI_EVENT its result is told by an event queue. 32 bytes an address, and 12
+/// to 24 of the index. Protected by the engine's lock.
 ///
 /// Man page: fi_av(3)
 package final class AddressVector {
@@ -23,6 +24,9 @@ package final class AddressVector {
   package let type: fi_av_type
   /// Changes whenever an address is inserted or removed, so that whoever remembered one notices.
   package private(set) var generation: UInt32 = 0
+  /// Opened with FI_EVENT: results of insertions go to `eventQueue`.
+  let isAsynchronous: Bool
+  private(set) var eventQueue: EventQueue?
 
   private var chunks: UnsafeMutablePointer<UnsafeMutablePointer<Entry>>
   private var chunkCount = 0
@@ -32,21 +36,21 @@ package final class AddressVector {
   private var index: HashIndex
   private var bindings = 0
 
-  /// Throws FI_EINVAL for a type that is not the domain's, or unknown flags; FI_ENOSYS for shared vectors and
-  /// asynchronous insertion.
+  /// Throws FI_EINVAL for a type that is not the domain's, or unknown flags; FI_ENOSYS for shared vectors and a peer's.
   package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
-    if attributes.pointee.name != nil { throw .notImplemented }
-    guard flags & ~(FI_EVENT | FI_READ | FI_SYMMETRIC | FI_PEER) == 0 else { throw .invalidArgument }
-    if flags & (FI_EVENT | FI_PEER) != 0 { throw .notImplemented }
+    if attributes.pointee.name != nil { throw Self.refuse("shared vectors are not offered", .notImplemented) }
+    guard flags & ~(FI_EVENT | FI_READ | FI_SYMMETRIC | FI_PEER) == 0 else { throw Self.refuse("unknown flags") }
+    if flags & FI_PEER != 0 { throw Self.refuse("peer vectors are not offered", .notImplemented) }
     let type = try Self.type(attributes.pointee.type, in: domain)
-    self.init(domain, type, count: attributes.pointee.count)
+    self.init(domain, type, count: attributes.pointee.count, isAsynchronous: flags & FI_EVENT != 0)
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
-  private init(_ domain: Domain, _ type: fi_av_type, count: Int) {
+  private init(_ domain: Domain, _ type: fi_av_type, count: Int, isAsynchronous: Bool) {
     self.domain = domain
     self.type = type
+    self.isAsynchronous = isAsynchronous
     chunks = .allocate(capacity: chunkCapacity)
     // The count is a hint; a senseless one must not take memory.
     index = HashIndex(minimumCapacity: min(max(count, 16), 1 << 20))
@@ -64,8 +68,21 @@ package final class AddressVector {
   package func close() throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    if bindings != 0 { throw .busy }
+    if bindings != 0 { throw Self.refuse("endpoints still use the vector", in: "fi_close", .busy) }
+    eventQueue?.removeBinding()
+    eventQueue = nil
     domain.removeChild()
+  }
+
+  /// Chooses the queue that tells how insertions went. Throws FI_EINVAL for a vector opened without FI_EVENT, and when
+  /// there is one already.
+  package func bind(_ queue: EventQueue) throws(FabricError) {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    guard isAsynchronous else { throw Self.refuse("the vector was opened without FI_EVENT", in: "fi_av_bind") }
+    guard eventQueue == nil else { throw Self.refuse("an event queue is bound already", in: "fi_av_bind") }
+    queue.addBinding()
+    eventQueue = queue
   }
 
   // MARK: With the lock held
@@ -115,7 +132,9 @@ package final class AddressVector {
   /// Takes an insertion back; the number is free after as many removals as insertions. Throws FI_EINVAL for a number
   /// that is not in use.
   package func remove(_ number: UInt64) throws(FabricError) {
-    guard let address = address(number) else { throw .invalidArgument }
+    guard let address = address(number) else {
+      throw Self.refuse("a number that is not in use", in: "fi_av_remove")
+    }
     let slot = UInt32(truncatingIfNeeded: number)
     entry(slot).pointee.uses -= 1
     guard entry(slot).pointee.uses == 0 else { return }
@@ -169,10 +188,18 @@ package final class AddressVector {
     switch wanted {
     case FI_AV_UNSPEC: return domain.addressType == FI_AV_UNSPEC ? FI_AV_TABLE : domain.addressType
     case FI_AV_TABLE, FI_AV_MAP:
-      guard domain.addressType == FI_AV_UNSPEC || domain.addressType == wanted else { throw .invalidArgument }
+      guard domain.addressType == FI_AV_UNSPEC || domain.addressType == wanted else {
+        throw refuse("the domain's addresses are of another type")
+      }
       return wanted
-    default: throw .invalidArgument
+    default: throw refuse("unknown type")
     }
+  }
+
+  static func refuse(
+    _ reason: StaticString, in call: StaticString = "fi_av_open", _ error: FabricError = .invalidArgument
+  ) -> FabricError {
+    error.because(.addressVector, reason, in: call)
   }
 
   /// Entries come in chunks of 1024, which never move.

@@ -77,6 +77,9 @@ package struct CompletionRing: ~Copyable {
   @inline(__always)
   package var isErrorFirst: Bool { count > 0 && entries[head & mask].isError }
 
+  /// Whether any entry is an error.
+  package var hasErrors: Bool { errors.count > 0 }
+
   /// Sets room for one completion aside; false when the ring is full.
   @inline(__always)
   package mutating func reserve() -> Bool {
@@ -170,7 +173,7 @@ private struct ErrorList: ~Copyable {
   private var base: UnsafeMutablePointer<CompletionError>?
   private var capacity = 0
   private var head = 0
-  private var count = 0
+  private(set) var count = 0
 
   init() {}
 

@@ -38,7 +38,7 @@ package struct ReceiveQueue: ~Copyable {
 
   package init(capacity: Int) {
     slab = Slab(capacity: capacity)
-    vectors = .allocate(capacity: capacity * maximumSlices)
+    vectors = .allocate(capacity: capacity * Capabilities.iovLimit)
   }
 
   deinit { vectors.deallocate() }
@@ -51,7 +51,7 @@ package struct ReceiveQueue: ~Copyable {
   @inline(__always)
   package subscript(index: UInt32) -> UnsafeMutablePointer<PostedReceive> { slab[index] }
 
-  /// An element with its memory named, in no list yet; nil when all are in use. `slices` holds at most `maximumSlices`.
+  /// An element with its memory named, in no list yet; nil when all are in use. `slices` holds at most `iovLimit`.
   @inline(__always)
   package mutating func allocate(_ slices: UnsafePointer<Slice>, count: Int) -> UInt32? {
     guard let index = slab.allocate() else { return nil }
@@ -61,7 +61,7 @@ package struct ReceiveQueue: ~Copyable {
       entry.pointee.slice = slices.pointee
       entry.pointee.capacity = slices.pointee.count
     } else {
-      store(slices, count, entry, vectors + Int(index) * maximumSlices)
+      store(slices, count, entry, vectors + Int(index) * Capabilities.iovLimit)
     }
     return index
   }
@@ -76,7 +76,7 @@ package struct ReceiveQueue: ~Copyable {
     if entry.pointee.sliceCount <= 1 {
       return UnsafeRawPointer(entry).advanced(by: Self.sliceOffset).assumingMemoryBound(to: Slice.self)
     }
-    return UnsafePointer(vectors + Int(index) * maximumSlices)
+    return UnsafePointer(vectors + Int(index) * Capabilities.iovLimit)
   }
 
   /// Makes a receive wait, behind all others of its kind.

@@ -2,52 +2,120 @@ import CFabric
 import CPlatform
 import Datagram
 
-/// How one of many insertions went, told to the program: its number, and with FI_SYNC_ERR an error number.
+/// Where one call of a program wants to be told how its insertions went.
 package struct InsertionReport {
   /// Room for a number for each address, or nil.
   package var numbers: UnsafeMutablePointer<UInt64>?
   /// Room for an error number for each address (FI_SYNC_ERR), or nil.
   package var errors: UnsafeMutablePointer<Int32>?
 
-  package init(numbers: UnsafeMutablePointer<UInt64>?, errors: UnsafeMutablePointer<Int32>?) {
+  /// What events about it name: the vector's handle and the call's context.
+  package var fid: UnsafeMutablePointer<fid>?
+  package var context: UnsafeMutableRawPointer?
+
+  package init(
+    numbers: UnsafeMutablePointer<UInt64>?, errors: UnsafeMutablePointer<Int32>?, fid: UnsafeMutablePointer<fid>? = nil,
+    context: UnsafeMutableRawPointer? = nil
+  ) {
     self.numbers = numbers
     self.errors = errors
+    self.fid = fid
+    self.context = context
+  }
+}
+
+/// One call's insertions: tells the program how each went, and what they came to.
+private struct Insertion {
+  private let report: InsertionReport
+  private let queue: EventQueue?
+  private var inserted = 0
+  private var failed = 0
+  /// Of an event that could not be queued.
+  private var shortage: FabricError?
+
+  /// Throws FI_ENOEQ when events are wanted and no queue is bound, FI_EBADFLAGS when error numbers are wanted as well,
+  /// FI_EAGAIN when the program has not read the events of many earlier calls.
+  init(_ vector: AddressVector, _ report: InsertionReport) throws(FabricError) {
+    self.report = report
+    queue = vector.eventQueue
+    guard vector.isAsynchronous else { return }
+    guard let queue else { throw Self.refuse("no event queue is bound", .noEventQueue) }
+    if report.errors != nil { throw Self.refuse("FI_SYNC_ERR does not go with FI_EVENT", .badFlags) }
+    if !queue.hasRoom { throw .tryAgain }
   }
 
-  fileprivate func succeed(_ index: Int, _ number: UInt64) {
-    numbers?[index] = number
-    errors?[index] = 0
+  mutating func succeed(_ index: Int, _ number: UInt64) {
+    inserted += 1
+    report.numbers?[index] = number
+    report.errors?[index] = 0
   }
 
-  fileprivate func fail(_ index: Int, _ error: FabricError) {
-    numbers?[index] = unavailableAddress
-    errors?[index] = error.code
+  mutating func fail(_ index: Int, _ error: FabricError) {
+    failed += 1
+    report.numbers?[index] = unavailableAddress
+    report.errors?[index] = error.code
+    guard let queue else { return }
+    var entry = fi_eq_err_entry()
+    entry.fid = report.fid
+    entry.context = report.context
+    entry.data = UInt64(index)
+    entry.err = error.code
+    entry.prov_errno = error.code
+    do throws(FabricError) { try queue.report(entry) } catch { shortage = error }
+  }
+
+  /// Ends the call with what it returns: how many addresses were inserted, or 0 where an event says so. Throws FI_ENOMEM
+  /// when there was no memory for the events.
+  mutating func finish() throws(FabricError) -> Int {
+    if failed > 0 {
+      let (inserted, failed) = (inserted, failed)
+      Log.write(.warn, .addressVector, function: "fi_av_insert") { text in
+        text.append(decimal: Int64(failed))
+        text.append(" of ")
+        text.append(decimal: Int64(inserted + failed))
+        text.append(" addresses are none that datagrams can be sent to from here")
+      }
+    }
+    guard let queue else { return inserted }
+    if let shortage { throw shortage }
+    try queue.report(
+      event: UInt32(FI_AV_COMPLETE), fi_eq_entry(fid: report.fid, context: report.context, data: UInt64(inserted)))
+    return 0
+  }
+
+  static func refuse(_ reason: StaticString, _ error: FabricError) -> FabricError {
+    AddressVector.refuse(reason, in: "fi_av_insert", error)
   }
 }
 
 extension AddressVector {
-  /// Inserts `count` addresses of the vector's format, one behind the other, and returns how many are in the vector now.
-  /// In a vector for both families all have the family of the first. Throws FI_EINVAL when the first one is of a family
-  /// that does not fit at all.
+  /// Inserts `count` addresses of the vector's format, one behind the other, and returns how many were inserted; 0 where
+  /// events tell (FI_EVENT). In a vector for both families all have the family of the first.
+  ///
+  /// Throws FI_EINVAL when the first one is of a family that does not fit at all; and where events tell, FI_ENOEQ when no
+  /// queue is bound, FI_EBADFLAGS with FI_SYNC_ERR, FI_EAGAIN when too many events wait.
   package func insert(
-    _ addresses: UnsafeRawPointer, count: Int, _ report: InsertionReport
+    _ addresses: UnsafeRawPointer?, count: Int, _ report: InsertionReport
   ) throws(FabricError) -> Int {
-    guard let size = entrySize(addresses) else { throw .invalidArgument }
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    var inserted = 0
+    var insertion = try Insertion(self, report)
+    guard count > 0 else { return try insertion.finish() }
+    guard let addresses else { throw Self.refuse("no addresses", in: "fi_av_insert") }
+    guard let size = entrySize(addresses) else {
+      throw Self.refuse("the first address is of another family than the domain's", in: "fi_av_insert")
+    }
     for index in 0..<count {
       do throws(FabricError) {
         guard let address = SocketAddress(sockaddr: addresses + index * size, length: size) else {
           throw .addressNotAvailable
         }
-        report.succeed(index, try insert(address))
-        inserted += 1
+        insertion.succeed(index, try insert(address))
       } catch {
-        report.fail(index, error)
+        insertion.fail(index, error)
       }
     }
-    return inserted
+    return try insertion.finish()
   }
 
   /// Removes `count` numbers, the last first. Throws FI_EINVAL when any was not in use; the others are removed.
@@ -68,38 +136,46 @@ extension AddressVector {
     domain.engine.lock()
     let address = address(number)
     domain.engine.unlock()
-    guard let address else { throw .invalidArgument }
+    guard let address else { throw Self.refuse("a number that is not in use", in: "fi_av_lookup") }
     guard let sockaddr else { return address.family == .ipv4 ? 16 : 28 }
     return address.store(to: sockaddr, capacity: length)
   }
 
   /// Inserts `nodeCount` × `serviceCount` addresses: hosts whose names or addresses count up from `node`, and for each
   /// all ports from `service` on. Names are resolved first, which may take seconds; no lock is held meanwhile. Returns
-  /// how many are in the vector now.
+  /// as ``insert(_:count:_:)`` does.
   ///
-  /// Throws FI_EINVAL for names that cannot be counted up, FI_EADDRNOTAVAIL when a single name has no address.
+  /// Throws FI_EINVAL for names that cannot be counted up, FI_EADDRNOTAVAIL when a single name has no address and no
+  /// event tells; and what ``insert(_:count:_:)`` throws.
   package func insert(
     node: UnsafePointer<CChar>, nodeCount: Int, service: UnsafePointer<CChar>, serviceCount: Int,
     _ report: InsertionReport
   ) throws(FabricError) -> Int {
-    if nodeCount == 0 || serviceCount == 0 { return 0 }
+    domain.engine.lock()
+    let opened = Result { () throws(FabricError) in try Insertion(self, report) }
+    domain.engine.unlock()
+    var insertion = try opened.get()
+    if nodeCount == 0 || serviceCount == 0 { return try insertion.finish() }
     var series = try HostSeries(node, service, nodeCount: nodeCount, serviceCount: serviceCount, family: family)
     let (total, overflow) = nodeCount.multipliedReportingOverflow(by: serviceCount)
-    guard !overflow, nodeCount > 0, serviceCount > 0 else { throw .invalidArgument }
-    var inserted = 0
+    guard !overflow, nodeCount > 0, serviceCount > 0 else {
+      throw Self.refuse("too many hosts and services", in: "fi_av_insertsym")
+    }
     for index in 0..<total {
       do throws(FabricError) {
         let address = try series.address(node: index / serviceCount, service: index % serviceCount)
         domain.engine.lock()
         defer { domain.engine.unlock() }
-        report.succeed(index, try insert(address))
-        inserted += 1
+        insertion.succeed(index, try insert(address))
       } catch {
-        if total == 1 { throw error }
-        report.fail(index, error)
+        if total == 1 && !isAsynchronous {
+          throw Self.refuse(
+            "no such host or service, or none that datagrams can be sent to", in: "fi_av_insertsvc", error)
+        }
+        insertion.fail(index, error)
       }
     }
-    return inserted
+    return try insertion.finish()
   }
 
   private var family: AddressFamily {
@@ -142,17 +218,23 @@ private struct HostSeries: ~Copyable {
   ) throws(FabricError) {
     let numeric = SocketAddress(numericHost: node, port: 0)
     let length = strlen(node)
-    guard length > 0, length < Self.nameCapacity - Self.widestNumber else { throw .invalidArgument }
+    guard length > 0, length < Self.nameCapacity - Self.widestNumber else {
+      throw Self.refuse("the node's name is empty or too long")
+    }
     var port: UInt16 = 0
     if numeric != nil || serviceCount > 1 {
-      guard let number = Self.number(service), number <= UInt64(UInt16.max) else { throw .invalidArgument }
+      guard let number = Self.number(service), number <= UInt64(UInt16.max) else {
+        throw Self.refuse("the service is no port number")
+      }
       port = UInt16(number)
     }
     var digits = 0
     var firstNumber: UInt64 = 0
     if numeric == nil && nodeCount > 1 {
       while digits < min(length, Self.widestNumber), Self.isDigit(node[length - digits - 1]) { digits += 1 }
-      guard digits > 0, let number = Self.number(node + length - digits) else { throw .invalidArgument }
+      guard digits > 0, let number = Self.number(node + length - digits) else {
+        throw Self.refuse("the node's name has no number at its end to count up")
+      }
       firstNumber = number
     }
     self.service = service
@@ -211,6 +293,10 @@ private struct HostSeries: ~Copyable {
       rest /= 10
     }
     name[digitsStart + width] = 0
+  }
+
+  private static func refuse(_ reason: StaticString) -> FabricError {
+    AddressVector.refuse(reason, in: "fi_av_insertsym")
   }
 
   private static func isDigit(_ character: CChar) -> Bool { character >= 0x30 && character <= 0x39 }

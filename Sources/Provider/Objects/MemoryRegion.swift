@@ -12,11 +12,11 @@ package final class MemoryRegion {
   package let baseAddress: UInt64
   private let region: UInt64?
 
-  /// Registers two pieces of memory as one region; the second may be empty. `access` is any of FI_SEND,
+  /// Registers pieces of memory as one region. `access` is any of FI_SEND,
   /// FI_REMOTE_WRITE and so on; without a remote permission the region gets no key and cannot clash with another. Errors
   /// as in ``RegionTable/insert(_:permissions:key:)``.
   package convenience init(
-    _ domain: Domain, _ pieces: (Slice, Slice), access: UInt64, requestedKey: UInt64
+    _ domain: Domain, _ pieces: RegionPieces, access: UInt64, requestedKey: UInt64
   ) throws(FabricError) {
     let remote = access & (FI_REMOTE_READ | FI_REMOTE_WRITE)
     domain.engine.lock()
@@ -26,7 +26,7 @@ package final class MemoryRegion {
     let areVirtual = domain.memoryMode & UInt32(FI_MR_VIRT_ADDR) != 0
     self.init(
       domain, region: known?.region, key: known?.key ?? unavailableKey,
-      baseAddress: areVirtual ? UInt64(UInt(bitPattern: pieces.0.base)) : 0)
+      baseAddress: areVirtual ? UInt64(UInt(bitPattern: pieces[0].base)) : 0)
   }
 
   // Initializers that throw are convenience initializers: Embedded Swift does not free the memory of an object whose

@@ -20,9 +20,11 @@ package final class EventQueue {
   package convenience init(_ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
     guard flags & ~(FI_WRITE | FI_AFFINITY) == 0 else {
-      throw flags & FI_PEER != 0 ? .notImplemented : .invalidArgument
+      if flags & FI_PEER != 0 { throw Self.refuse("peer queues are not offered", .notImplemented) }
+      throw Self.refuse("unknown flags")
     }
-    let waitObject = try WaitObject.open(attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set)
+    let waitObject = try WaitObject.open(
+      attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set, for: .eventQueue)
     // The size is a hint: a program that asked for little must not lose events.
     let capacity = max(attributes.pointee.size, Self.leastCapacity)
     self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waitObject)
@@ -45,22 +47,34 @@ package final class EventQueue {
 
   /// Throws FI_EBUSY while something is bound to the queue. Events that were not read are lost.
   package func close() throws(FabricError) {
-    if lock.withLock({ bindings != 0 }) { throw .busy }
+    if lock.withLock({ bindings != 0 }) {
+      throw Self.refuse("objects are still bound to the queue", in: "fi_close", .busy)
+    }
     fabric.removeChild()
   }
 
   /// Appends an event of the program's. Returns `length`. Throws FI_EINVAL for a queue opened without FI_WRITE,
   /// FI_EAGAIN when too many events wait.
   package func write(event: UInt32, _ bytes: UnsafeRawPointer?, length: Int) throws(FabricError) -> Int {
-    guard isWritable, bytes != nil || length == 0 else { throw .invalidArgument }
-    try append(event: event, bytes, length: length, isError: false)
+    guard isWritable else { throw Self.refuse("the queue was opened without FI_WRITE", in: "fi_eq_write") }
+    guard bytes != nil || length == 0 else { throw Self.refuse("an event without its bytes", in: "fi_eq_write") }
+    try append(event: event, bytes, length: length)
     return length
   }
 
-  /// Appends an error entry.
-  package func writeError(_ entry: fi_eq_err_entry) throws(FabricError) {
+  /// Whether the program reads its events: what makes events should not begin otherwise.
+  package var hasRoom: Bool { lock.withLock { ring.count < ring.capacity } }
+
+  /// Appends an event of the library's own, also to a queue without room: none is lost. Throws FI_ENOMEM.
+  package func report(event: UInt32, _ entry: fi_eq_entry) throws(FabricError) {
     var entry = entry
-    try append(event: 0, &entry, length: MemoryLayout<fi_eq_err_entry>.size, isError: true)
+    try append(event: event, &entry, length: MemoryLayout<fi_eq_entry>.size, isOwn: true)
+  }
+
+  /// Appends an error entry, also to a queue without room. Throws FI_ENOMEM.
+  package func report(_ entry: fi_eq_err_entry) throws(FabricError) {
+    var entry = entry
+    try append(event: 0, &entry, length: MemoryLayout<fi_eq_err_entry>.size, isError: true, isOwn: true)
   }
 
   /// Takes the oldest event, or looks at it with FI_PEEK, and returns how many of its bytes were stored. Throws
@@ -81,16 +95,26 @@ package final class EventQueue {
 
   /// Takes the oldest entry if it is an error, or looks at it with FI_PEEK. Throws FI_EAGAIN when it is none.
   ///
-  /// No entry has further data, so a program's own buffer for them stays as it is, with nothing in it.
+  /// No entry has further data, so a program's own buffer for them stays as it is, with nothing in it. Writes no more of
+  /// `entry` than its structure had in the version the program was written for.
   package func readError(
     into entry: UnsafeMutablePointer<fi_eq_err_entry>, flags: UInt64
   ) throws(FabricError) -> Int {
     lock.lock()
     defer { lock.unlock() }
     guard ring.isErrorFirst, let oldest = ring.oldest else { throw .tryAgain }
-    let room = fabric.apiVersion >= APIVersion(1, 5) ? (entry.pointee.err_data, entry.pointee.err_data_size) : (nil, 0)
-    entry.pointee = oldest.bytes.load(as: fi_eq_err_entry.self)
-    if room.1 != 0 && entry.pointee.err_data_size == 0 { entry.pointee.err_data = room.0 }
+    let stored = oldest.bytes.load(as: fi_eq_err_entry.self)
+    entry.pointee.fid = stored.fid
+    entry.pointee.context = stored.context
+    entry.pointee.data = stored.data
+    entry.pointee.err = stored.err
+    entry.pointee.prov_errno = stored.prov_errno
+    if fabric.apiVersion >= APIVersion(1, 5) {
+      if entry.pointee.err_data_size == 0 { entry.pointee.err_data = nil }
+      entry.pointee.err_data_size = 0
+    } else {
+      entry.pointee.err_data = nil
+    }
     if flags & FI_PEEK == 0 { removeFirst() }
     return MemoryLayout<fi_eq_err_entry>.size
   }
@@ -101,7 +125,9 @@ package final class EventQueue {
     event: UnsafeMutablePointer<UInt32>?, into buffer: UnsafeMutableRawPointer?, length: Int, timeout: Int32,
     flags: UInt64
   ) throws(FabricError) -> Int {
-    guard let waitObject else { throw .notImplemented }
+    guard let waitObject else {
+      throw Self.refuse("the queue has no wait object", in: "fi_eq_sread", .notImplemented)
+    }
     let deadline = Clock.deadline(milliseconds: timeout)
     while true {
       do {
@@ -115,23 +141,25 @@ package final class EventQueue {
 
   /// Whether the program may sleep: throws FI_EAGAIN when events wait, FI_EINVAL without a wait object.
   package func prepareToWait() throws(FabricError) {
-    if waitObject == nil { throw .invalidArgument }
+    if waitObject == nil { throw Self.refuse("the queue has no wait object", in: "fi_trywait") }
     if lock.withLock({ ring.count != 0 }) { throw .tryAgain }
   }
 
   /// FI_GETWAIT and FI_GETWAITOBJ. Throws FI_ENODATA without a wait object.
   package func control(_ command: Int32, _ argument: UnsafeMutableRawPointer?) throws(FabricError) {
-    guard command == Int32(FI_GETWAIT) || command == Int32(FI_GETWAITOBJ) else { throw .notImplemented }
-    guard let waitObject else { throw .noData }
+    guard command == Int32(FI_GETWAIT) || command == Int32(FI_GETWAITOBJ) else {
+      throw Self.refuse("unknown command", in: "fi_control", .notImplemented)
+    }
+    guard let waitObject else { throw Self.refuse("the queue has no wait object", in: "fi_control", .noData) }
     try waitObject.control(command, argument)
   }
 
   private func append(
-    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool
+    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool = false, isOwn: Bool = false
   ) throws(FabricError) {
     lock.lock()
     defer { lock.unlock() }
-    try ring.append(event: event, bytes, length: length, isError: isError)
+    try ring.append(event: event, bytes, length: length, isError: isError, exceedsCapacity: isOwn)
     if let waitObject, !isSignalled {
       isSignalled = true
       waitObject.signal()
@@ -145,6 +173,12 @@ package final class EventQueue {
       isSignalled = false
       waitObject.drain()
     }
+  }
+
+  private static func refuse(
+    _ reason: StaticString, in call: StaticString = "fi_eq_open", _ error: FabricError = .invalidArgument
+  ) -> FabricError {
+    error.because(.eventQueue, reason, in: call)
   }
 
   private static var leastCapacity: Int { 4096 }

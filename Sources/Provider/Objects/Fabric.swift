@@ -37,6 +37,8 @@ package final class Fabric {
 
   /// Throws FI_EBUSY while domains or event queues are open.
   package func close() throws(FabricError) {
-    if lock.withLock({ children != 0 }) { throw .busy }
+    if lock.withLock({ children != 0 }) {
+      throw .busy.because(.fabric, "domains or event queues of the fabric are still open", in: "fi_close")
+    }
   }
 }

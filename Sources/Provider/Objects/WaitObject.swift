@@ -15,45 +15,57 @@ package final class WaitObject {
   package let kind: fi_wait_obj
   private let poller: Poller
   private let wake: WakeDescriptor
+  private let owner: Log.Subsystem
 
   /// Opens the object that a queue's attributes ask for; nil for FI_WAIT_NONE. `watched` is a descriptor to watch
   /// besides the queue's own signals; -1 says that there should be one and is not (the portable path), so that the
-  /// object serves the library's own waiting calls alone.
+  /// object serves the library's own waiting calls alone. `owner` is who logs.
   ///
   /// Throws FI_EINVAL for an object that no queue has, FI_ENOSYS for wait sets and where the system has no descriptor
   /// to hand out, FI_EMFILE and the like when descriptors are short.
   package static func open(
-    _ kind: fi_wait_obj, waitSet: UnsafeMutablePointer<fid_wait>?, watching watched: Int32? = nil
+    _ kind: fi_wait_obj, waitSet: UnsafeMutablePointer<fid_wait>?, watching watched: Int32? = nil,
+    for owner: Log.Subsystem
   ) throws(FabricError) -> WaitObject? {
     switch kind {
     case FI_WAIT_NONE: return nil
-    case FI_WAIT_UNSPEC: return try WaitObject((watched ?? 0) < 0 ? FI_WAIT_UNSPEC : FI_WAIT_FD, watching: watched)
+    case FI_WAIT_UNSPEC:
+      return try WaitObject((watched ?? 0) < 0 ? FI_WAIT_UNSPEC : FI_WAIT_FD, watching: watched, owner)
     case FI_WAIT_FD, FI_WAIT_POLLFD:
       // Without a descriptor of the engine's there is none that tells of traffic.
-      if let watched, watched < 0 { throw .notImplemented }
-      return try WaitObject(kind, watching: watched)
-    case FI_WAIT_SET: throw waitSet == nil ? .invalidArgument : .notImplemented
-    default: throw .invalidArgument
+      if let watched, watched < 0 {
+        throw .notImplemented.because(owner, "the portable path has no descriptor to wait on", in: "open")
+      }
+      return try WaitObject(kind, watching: watched, owner)
+    case FI_WAIT_SET:
+      let error = waitSet == nil ? FabricError.invalidArgument : .notImplemented
+      throw error.because(owner, "wait sets are not offered", in: "open")
+    default: throw .invalidArgument.because(owner, "unknown wait object", in: "open")
     }
   }
 
-  private convenience init(_ kind: fi_wait_obj, watching watched: Int32?) throws(FabricError) {
+  private convenience init(
+    _ kind: fi_wait_obj, watching watched: Int32?, _ owner: Log.Subsystem
+  ) throws(FabricError) {
     do throws(SystemError) {
       var poller = try Poller()
       let wake = try WakeDescriptor()
       try poller.add(wake.descriptor)
       if let watched, watched >= 0 { try poller.add(watched) }
-      self.init(kind, poller, wake)
+      self.init(kind, poller, wake, owner)
     } catch {
-      throw FabricError(code: error.code)
+      throw FabricError(code: error.code).because(owner, "no descriptor to wait on could be made", in: "open")
     }
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
-  private init(_ kind: fi_wait_obj, _ poller: consuming Poller, _ wake: consuming WakeDescriptor) {
+  private init(
+    _ kind: fi_wait_obj, _ poller: consuming Poller, _ wake: consuming WakeDescriptor, _ owner: Log.Subsystem
+  ) {
     self.kind = kind
     self.poller = poller
     self.wake = wake
+    self.owner = owner
   }
 
   /// Ends the sleep of everybody, now and until ``drain()``. Any thread.
@@ -72,9 +84,10 @@ package final class WaitObject {
     if now < deadline { _ = poller.wait(timeout: deadline - now) }
   }
 
-  /// Answers FI_GETWAIT and FI_GETWAITOBJ. FI_ENOSYS for FI_GETWAIT where there is no descriptor, FI_ETOOSMALL when a program left no room for the list of descriptors.
+  /// Answers FI_GETWAIT and FI_GETWAITOBJ. FI_ENOSYS for FI_GETWAIT where there is no descriptor, FI_ETOOSMALL when a
+  /// program left no room for the list of descriptors.
   package func control(_ command: Int32, _ argument: UnsafeMutableRawPointer?) throws(FabricError) {
-    guard let argument else { throw .invalidArgument }
+    guard let argument else { throw .invalidArgument.because(owner, "no place for the answer", in: "fi_control") }
     switch Int(command) {
     case Int(FI_GETWAITOBJ):
       argument.storeBytes(of: kind, as: fi_wait_obj.self)
@@ -84,11 +97,13 @@ package final class WaitObject {
       let list = argument.assumingMemoryBound(to: fi_wait_pollfd.self)
       let room = list.pointee.nfds
       list.pointee.nfds = 1
-      guard room >= 1, let entries = list.pointee.fd else { throw .tooSmall }
+      guard room >= 1, let entries = list.pointee.fd else {
+        throw .tooSmall.because(owner, "no room for the list of descriptors", in: "fi_control")
+      }
       list.pointee.change_index = 1
       entries[0] = pollfd(fd: poller.descriptor, events: Int16(POLLIN), revents: 0)
     default:
-      throw .notImplemented
+      throw .notImplemented.because(owner, "the portable path has no descriptor to hand out", in: "fi_control")
     }
   }
 }

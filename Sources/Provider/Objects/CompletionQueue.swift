@@ -29,18 +29,22 @@ package final class CompletionQueue {
   package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_cq_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
     guard flags & ~FI_AFFINITY == 0 else {
-      throw flags & FI_PEER != 0 ? .notImplemented : .invalidArgument
+      if flags & FI_PEER != 0 { throw Self.refuse("peer queues are not offered", .notImplemented) }
+      throw Self.refuse("unknown flags")
     }
     let wanted = attributes.pointee.format
-    guard wanted.rawValue <= FI_CQ_FORMAT_TAGGED.rawValue else { throw .invalidArgument }
+    guard wanted.rawValue <= FI_CQ_FORMAT_TAGGED.rawValue else { throw Self.refuse("unknown format") }
     let size = attributes.pointee.size
-    guard size >= 0 && size <= Self.maximumSize else { throw .invalidArgument }
+    guard size >= 0 && size <= Self.maximumSize else { throw Self.refuse("the size is beyond 2^24 entries") }
     let wait = attributes.pointee.wait_obj
     let condition = attributes.pointee.wait_cond
-    guard wait == FI_WAIT_NONE || condition.rawValue <= FI_CQ_COND_THRESHOLD.rawValue else { throw .invalidArgument }
+    guard wait == FI_WAIT_NONE || condition.rawValue <= FI_CQ_COND_THRESHOLD.rawValue else {
+      throw Self.refuse("unknown wait_cond")
+    }
     // The engine makes descriptors when it is first asked for them.
     let watched = wait == FI_WAIT_NONE ? nil : domain.engine.waitDescriptor
-    let waitObject = try WaitObject.open(wait, waitSet: attributes.pointee.wait_set, watching: watched)
+    let waitObject = try WaitObject.open(
+      wait, waitSet: attributes.pointee.wait_set, watching: watched, for: .completionQueue)
     self.init(
       domain, format: wanted == FI_CQ_FORMAT_UNSPEC ? FI_CQ_FORMAT_CONTEXT : wanted,
       capacity: size == 0 ? Self.defaultSize : size, waitsForThreshold: condition == FI_CQ_COND_THRESHOLD, waitObject)
@@ -65,7 +69,9 @@ package final class CompletionQueue {
   package func close() throws(FabricError) {
     engine.lock()
     defer { engine.unlock() }
-    if bindings != 0 { throw .busy }
+    if bindings != 0 {
+      throw .busy.because(.completionQueue, "endpoints are still bound to the queue", in: "fi_close")
+    }
     domain.removeChild()
   }
 
@@ -173,20 +179,22 @@ package final class CompletionQueue {
   // MARK: Waiting
 
   /// ``read(into:count:sources:)`` that waits up to `timeout` milliseconds, for ever if negative. With
-  /// FI_CQ_COND_THRESHOLD it waits until `threshold` entries are there, or an error; when time is up it returns what there
-  /// is. -FI_ENOSYS for a queue without wait object.
+  /// FI_CQ_COND_THRESHOLD it waits until `threshold` entries are there, though never for more than it could return, or
+  /// until an error is; when time is up it returns what there is. -FI_ENOSYS for a queue without wait object.
   package func wait(
     into buffer: UnsafeMutableRawPointer?, count: Int, sources: UnsafeMutablePointer<UInt64>?, threshold: Int,
     timeout: Int32
   ) -> Int {
-    guard let waitObject else { return -Int(FI_ENOSYS) }
-    let wanted = waitsForThreshold ? max(min(threshold, ring.capacity), 1) : 1
+    guard let waitObject else {
+      return Int(Self.refuse("the queue has no wait object", in: "fi_cq_sread", .notImplemented).result)
+    }
+    let wanted = waitsForThreshold ? max(min(threshold, count, ring.capacity), 1) : 1
     let deadline = Clock.deadline(milliseconds: timeout)
     engine.lock()
     defer { engine.unlock() }
     while true {
       engine.progress()
-      if ring.count >= wanted || ring.isErrorFirst { break }
+      if ring.count >= wanted || ring.hasErrors { break }
       if isInterrupted {
         isInterrupted = false
         break
@@ -209,7 +217,9 @@ package final class CompletionQueue {
 
   /// Ends one wait, now or when it begins: fi_cq_signal. Throws FI_ENOSYS for a queue without wait object.
   package func interrupt() throws(FabricError) {
-    guard let waitObject else { throw .notImplemented }
+    guard let waitObject else {
+      throw Self.refuse("the queue has no wait object", in: "fi_cq_signal", .notImplemented)
+    }
     engine.lock()
     defer { engine.unlock() }
     isInterrupted = true
@@ -222,7 +232,7 @@ package final class CompletionQueue {
   /// Whether the program may sleep on the queue's descriptor: throws FI_EAGAIN when it should read first, FI_EINVAL
   /// without a wait object. Part of fi_trywait.
   package func prepareToWait() throws(FabricError) {
-    guard let waitObject else { throw .invalidArgument }
+    guard let waitObject else { throw Self.refuse("the queue has no wait object", in: "fi_trywait") }
     engine.lock()
     defer { engine.unlock() }
     engine.progress()
@@ -237,8 +247,10 @@ package final class CompletionQueue {
 
   /// FI_GETWAIT and FI_GETWAITOBJ. Throws FI_ENODATA without a wait object.
   package func control(_ command: Int32, _ argument: UnsafeMutableRawPointer?) throws(FabricError) {
-    guard command == Int32(FI_GETWAIT) || command == Int32(FI_GETWAITOBJ) else { throw .notImplemented }
-    guard let waitObject else { throw .noData }
+    guard command == Int32(FI_GETWAIT) || command == Int32(FI_GETWAITOBJ) else {
+      throw Self.refuse("unknown command", in: "fi_control", .notImplemented)
+    }
+    guard let waitObject else { throw Self.refuse("the queue has no wait object", in: "fi_control", .noData) }
     try waitObject.control(command, argument)
   }
 
@@ -256,6 +268,12 @@ package final class CompletionQueue {
     isArmed = false
     isSignalled = true
     waitObject?.signal()
+  }
+
+  private static func refuse(
+    _ reason: StaticString, in call: StaticString = "fi_cq_open", _ error: FabricError = .invalidArgument
+  ) -> FabricError {
+    error.because(.completionQueue, reason, in: call)
   }
 
   private static var defaultSize: Int { 1024 }

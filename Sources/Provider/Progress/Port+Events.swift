@@ -69,8 +69,8 @@ extension Port {
     let entry = unexpected[index]
     entry.initialize(
       to: UnexpectedMessage(
-        next: .max, previous: .max, handle: 0, connection: event.pointee.connection, flags: event.pointee.flags,
-        isClaimed: false, tag: event.pointee.tag, data: event.pointee.data, length: event.pointee.length, context: 0))
+        connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
+        data: event.pointee.data, length: event.pointee.length))
     guard let handle = transport.hold(cookie: TransferName.unexpected(index)) else { return unexpected.free(index) }
     entry.pointee.handle = handle
     unexpected.append(index)

@@ -11,7 +11,7 @@ package struct EndpointOptions {
   /// Largest injected payload in bytes.
   package var injectSize = 0
   /// Most pieces of local and of remote memory in one operation.
-  package var iovLimit = maximumSlices
+  package var iovLimit = Capabilities.iovLimit
   package var remoteIovLimit = 4
   /// tx_attr.op_flags and rx_attr.op_flags.
   package var transmitFlags: UInt64 = 0

@@ -24,17 +24,24 @@ package final class Domain {
   private var children = 0
   private var eventQueue: EventQueue?
 
-  /// Opens a domain on `fabric` as an entry of fi_getinfo describes it. Throws FI_EINVAL for attributes that this
-  /// provider never offers.
+  /// Opens a domain on `fabric` as an entry of fi_getinfo describes it. Throws FI_ENODEV for a name that no interface
+  /// has, FI_EINVAL for attributes that this provider never offers, FI_ENOMEM.
   package convenience init(_ fabric: Fabric, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    guard let attributes = info.pointee.domain_attr, let name = attributes.pointee.name else { throw .invalidArgument }
+    guard let attributes = info.pointee.domain_attr, let name = attributes.pointee.name else {
+      throw .invalidArgument.because(.domain, "the domain has no name", in: "fi_domain")
+    }
+    if if_nametoindex(name) == 0 { throw unknownInterface(name) }
     let threading = try Self.threading(attributes.pointee.threading)
     let isAutomatic = try Self.isAutomatic(attributes.pointee.progress)
     let memoryMode = try Self.memoryMode(UInt32(bitPattern: attributes.pointee.mr_mode))
     let addressType = try Self.addressType(attributes.pointee.av_type)
-    guard attributes.pointee.resource_mgmt.rawValue <= FI_RM_ENABLED.rawValue else { throw .invalidArgument }
+    guard attributes.pointee.resource_mgmt.rawValue <= FI_RM_ENABLED.rawValue else {
+      throw .invalidArgument.because(.domain, "unknown resource_mgmt", in: "fi_domain")
+    }
     let format = info.pointee.addr_format
-    guard Self.isSocketFormat(format) else { throw .invalidArgument }
+    guard Self.isSocketFormat(format) else {
+      throw .invalidArgument.because(.domain, "addr_format is none of the socket address formats", in: "fi_domain")
+    }
     let engine = try ProgressEngine(locking: threading != FI_THREAD_DOMAIN || isAutomatic, automatic: isAutomatic)
     guard let copy = strdup(name) else { throw .noMemory }
     self.init(
@@ -73,7 +80,9 @@ package final class Domain {
   package func bind(_ queue: EventQueue) throws(FabricError) {
     engine.lock()
     defer { engine.unlock() }
-    if eventQueue != nil { throw .invalidArgument }
+    if eventQueue != nil {
+      throw .invalidArgument.because(.domain, "an event queue is bound already", in: "fi_domain_bind")
+    }
     queue.addBinding()
     eventQueue = queue
   }
@@ -83,7 +92,7 @@ package final class Domain {
     engine.lock()
     let busy = children != 0
     engine.unlock()
-    if busy { throw .busy }
+    if busy { throw .busy.because(.domain, "objects of the domain are still open", in: "fi_close") }
     engine.shutdown()
     eventQueue?.removeBinding()
     eventQueue = nil
@@ -94,7 +103,7 @@ package final class Domain {
     switch value {
     case FI_THREAD_UNSPEC: return FI_THREAD_SAFE
     case FI_THREAD_SAFE, FI_THREAD_FID, FI_THREAD_DOMAIN, FI_THREAD_COMPLETION, FI_THREAD_ENDPOINT: return value
-    default: throw .invalidArgument
+    default: throw .invalidArgument.because(.domain, "unknown threading level", in: "fi_domain")
     }
   }
 
@@ -102,14 +111,14 @@ package final class Domain {
     switch value {
     case FI_PROGRESS_AUTO: return true
     case FI_PROGRESS_UNSPEC, FI_PROGRESS_MANUAL, FI_PROGRESS_CONTROL_UNIFIED: return false
-    default: throw .invalidArgument
+    default: throw .invalidArgument.because(.domain, "unknown progress model", in: "fi_domain")
     }
   }
 
   private static func addressType(_ value: fi_av_type) throws(FabricError) -> fi_av_type {
     switch value {
     case FI_AV_UNSPEC, FI_AV_MAP, FI_AV_TABLE: return value
-    default: throw .invalidArgument
+    default: throw .invalidArgument.because(.domain, "unknown av_type", in: "fi_domain")
     }
   }
 
@@ -117,7 +126,10 @@ package final class Domain {
   private static func memoryMode(_ value: UInt32) throws(FabricError) -> UInt32 {
     if value == basicMemory { return UInt32(FI_MR_VIRT_ADDR) | UInt32(FI_MR_ALLOCATED) | UInt32(FI_MR_PROV_KEY) }
     if value == scalableMemory { return 0 }
-    if value & (basicMemory | scalableMemory) != 0 { throw .invalidArgument }
+    if value & (basicMemory | scalableMemory) != 0 {
+      throw .invalidArgument.because(
+        .domain, "FI_MR_BASIC and FI_MR_SCALABLE go with no other mr_mode bit", in: "fi_domain")
+    }
     return value
   }
 
@@ -132,4 +144,12 @@ package final class Domain {
 
   private static var basicMemory: UInt32 { 1 }
   private static var scalableMemory: UInt32 { 2 }
+}
+
+private func unknownInterface(_ name: CString) -> FabricError {
+  Log.write(.warn, .domain, function: "fi_domain") { text in
+    text.append("no network interface has the domain's name, ")
+    text.append(name)
+  }
+  return .noDevice
 }

@@ -29,11 +29,12 @@ package struct EventRing: ~Copyable {
   /// Whether the oldest event is an error.
   package var isErrorFirst: Bool { first.map { $0.load(as: Header.self).isError } ?? false }
 
-  /// Queues a copy of `length` bytes. Throws FI_EAGAIN when too many events wait, FI_ENOMEM when memory is short.
+  /// Queues a copy of `length` bytes. Throws FI_EAGAIN when too many events wait, unless that `exceedsCapacity`; FI_ENOMEM
+  /// when memory is short.
   package mutating func append(
-    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool = false
+    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool = false, exceedsCapacity: Bool = false
   ) throws(FabricError) {
-    guard count < capacity else { throw .tryAgain }
+    guard count < capacity || exceedsCapacity else { throw .tryAgain }
     let (size, overflow) = MemoryLayout<Header>.stride.addingReportingOverflow(length)
     guard !overflow, length >= 0, let node = malloc(size) else { throw .noMemory }
     node.initializeMemory(as: Header.self, to: Header(next: nil, event: event, isError: isError, length: length))

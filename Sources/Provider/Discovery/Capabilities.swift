@@ -72,13 +72,14 @@ package enum Capabilities {
   package static var maximumMessageSize: Int { unlimited }
   /// Largest payload of an injected operation, in bytes.
   package static var injectSize: Int { 1024 }
-  package static var iovLimit: Int { maximumSlices }
+  /// Less than `maximumSlices`: regions of several pieces need more.
+  package static var iovLimit: Int { 8 }
   package static var remoteIovLimit: Int { 4 }
   /// Largest queue that a hint may ask for, in operations.
   package static var maximumQueueSize: Int { 65_536 }
   package static var completionDataSize: Int { 8 }
   package static var memoryKeySize: Int { 8 }
-  package static var memoryIovLimit: Int { 1 }
+  package static var memoryIovLimit: Int { RegionPieces.maximumCount }
   package static var memoryRegionCount: Int { 65_536 }
   package static var completionQueueCount: Int { 65_536 }
   package static var endpointCount: Int { 32_768 }
