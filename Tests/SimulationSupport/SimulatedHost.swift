@@ -59,6 +59,12 @@ package final class SimulatedHost {
     endpoint = TransportEndpoint(configuration: configuration, localAddress: address)
   }
 
+  package var usage: TransportUsage { endpoint.usage }
+  package var statistics: TransportStatistics { endpoint.statistics }
+  package var isDrained: Bool { endpoint.isDrained }
+  /// Nothing is under way, and nothing is timed.
+  package var isQuiet: Bool { endpoint.isQuiet && endpoint.nextTimeout() == never }
+
   /// Makes sure that the host looks around at `time` or before.
   package func schedule(at time: Instant, _ network: SimulatedNetwork) {
     guard time != never, !isDown else { return }

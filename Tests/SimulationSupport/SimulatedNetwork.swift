@@ -12,6 +12,8 @@ package final class SimulatedNetwork {
   package private(set) var statistics = NetworkStatistics()
   /// Called with a line for everything that happens, when set.
   package var trace: ((String) -> Void)?
+  /// Sees every datagram that leaves a host; false makes the network lose it.
+  package var filter: ((_ source: Int, _ destination: Int, _ datagram: UnsafeRawBufferPointer) -> Bool)?
   /// The first thing that went wrong. Set by checkers; it ends `run`.
   package private(set) var failure: String?
   package private(set) var steps = 0
@@ -151,7 +153,9 @@ package final class SimulatedNetwork {
     let index = allocate(source, destination, count)
     gather(datagrams[index].bytes)
     forge(index)
-    let fate = transfer(index)
+    let passes =
+      filter?(source, destination, UnsafeRawBufferPointer(start: datagrams[index].bytes, count: count)) ?? true
+    let fate = passes ? transfer(index) : "FILTERED"
     if trace != nil { note("\(source) -> \(destination) \(fate): \(text(index))") }
     release(index)
   }
@@ -261,6 +265,14 @@ package final class SimulatedNetwork {
   package func release(_ index: Int) {
     memory.deallocate(datagrams[index].bytes, count: datagrams[index].count)
     freeDatagrams.append(index)
+  }
+
+  /// Lets a datagram arrive that no host sent.
+  package func inject(_ bytes: [UInt8], from source: Int, to destination: Int) {
+    let index = allocate(source, destination, bytes.count)
+    bytes.withUnsafeBytes { datagrams[index].bytes.copyMemory(from: $0.baseAddress!, byteCount: bytes.count) }
+    note("injected \(source) -> \(destination): \(text(index))")
+    clock.schedule(.arrival(datagram: index), at: now)
   }
 
   // MARK: Reports

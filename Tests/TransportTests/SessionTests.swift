@@ -1,0 +1,220 @@
+import Packet
+import SimulationSupport
+import Testing
+import Transport
+
+/// How sessions end: restarts, resets, silence, unreachable hosts, CLOSE.
+@Suite struct SessionTests {
+  @Test func aRestartedPeerIsNoticedAtTheNextPacket() {
+    let bench = Bench()
+    bench.establish()
+    bench.host(1).stop(bench.network)
+    bench.host(1).restart(bench.network, seed: 77)
+    let lost = bench.post(size: 10)
+    bench.network.run(for: milliseconds(100))
+    #expect(bench.status(lost) == .reset)
+    #expect(bench.recorders[0].failures.map(\.status) == [.reset])
+    let next = bench.post(size: 11, flags: .deliveryComplete)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.status(next) == .ok)
+    #expect(bench.recorders[1].messages.map(\.length) == [1, 11])
+    #expect(bench.isQuiet)
+  }
+
+  @Test func aRestartedInitiatorReplacesItsOldSession() {
+    let bench = Bench()
+    bench.establish()
+    let pending = bench.post(.read, from: 1, to: 0, size: 100)
+    bench.host(0).stop(bench.network)
+    bench.host(0).restart(bench.network, seed: 78)
+    bench.post(from: 0, to: 1, size: 12, flags: .deliveryComplete)
+    bench.network.run(until: milliseconds(60_000), maximumSteps: 10_000)
+    #expect(bench.status(pending, at: 1) == .reset)
+    #expect(bench.recorders[1].messages.map(\.length) == [1, 12])
+    #expect(bench.isQuiet)
+  }
+
+  @Test func forgedResetsAreIgnored() {
+    let bench = Bench()
+    bench.establish()
+    var forged: [[UInt8]] = []
+    bench.network.filter = { source, _, datagram in
+      if source == 0 && datagram.first == firstByte(.data) {
+        var reset = Array(datagram[0..<16])
+        reset[0] = firstByte(.reset)
+        for position in 4..<16 {
+          var wrong = reset
+          wrong[position] ^= 4
+          forged.append(wrong)
+        }
+      }
+      return true
+    }
+    bench.post(size: 30)
+    bench.network.run(for: milliseconds(1))
+    #expect(forged.count >= 12)
+    for packet in forged { bench.network.inject(packet, from: 1, to: 0) }
+    let id = bench.post(size: 31, flags: .deliveryComplete)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.status(id) == .ok)
+    #expect(bench.recorders[0].failures.isEmpty)
+    #expect(bench.host(0).statistics.unknown >= 12)
+  }
+
+  /// An address that nobody has: the operation ends after this side's patience, neither much sooner nor much later.
+  @Test func nobodyAnswers() throws {
+    let bench = Bench { configuration, _ in configuration.maximumSilence = 5_000 }
+    bench.host(1).stop(bench.network)
+    let start = bench.network.now
+    let id = bench.post(size: 10)
+    bench.network.run(maximumSteps: 10_000)
+    let completion = try #require(bench.recorders[0].completions.first)
+    #expect(bench.status(id) == .timedOut)
+    #expect(completion.time - start >= milliseconds(5_000))
+    #expect(completion.time - start <= milliseconds(9_000))
+    #expect(bench.isQuiet)
+  }
+
+  /// A peer that died with operations of every kind under way.
+  @Test func aDeadPeerEndsEverything() throws {
+    let bench = Bench { configuration, _ in configuration.maximumSilence = 2_000 }
+    bench.establish()
+    bench.recorders[1].holds = true
+    bench.post(size: 500_000)
+    bench.network.run(for: milliseconds(5))
+    bench.recorders[1].holds = false
+    let start = bench.network.now
+    bench.host(1).stop(bench.network)
+    let ids = [
+      bench.post(size: 10), bench.post(size: 100_000), bench.post(.write, size: 10), bench.post(.read, size: 10),
+      bench.post(size: 10, flags: [.deliveryComplete, .inject]),
+    ]
+    bench.network.run(maximumSteps: 10_000)
+    for id in ids { #expect(bench.status(id) == .timedOut) }
+    #expect(bench.recorders[0].completions.count == 1 + 1 + ids.count)
+    #expect(bench.recorders[0].failures.map(\.status) == [.timedOut])
+    #expect(try #require(bench.recorders[0].failures.first).time - start < milliseconds(8_000))
+    #expect(bench.isQuiet)
+  }
+
+  /// The other direction: transfers that this side has accepted end as well when their sender dies.
+  @Test(arguments: [30_000, 500_000])
+  func aDeadSenderEndsWhatWasAccepted(size: Int) {
+    let bench = Bench { configuration, _ in configuration.maximumSilence = 2_000 }
+    bench.establish()
+    var packets = 0
+    bench.network.filter = { source, _, datagram in
+      if source == 0 && datagram.count > 900 { packets += 1 }
+      return source != 0 || packets < 3
+    }
+    bench.post(size: size)
+    bench.network.run(for: milliseconds(5))
+    bench.host(0).stop(bench.network)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.recorders[1].lostMessages == [.timedOut])
+    #expect(bench.recorders[1].failures.map(\.status) == [.timedOut])
+    #expect(bench.isQuiet)
+  }
+
+  /// A program that computes for long is not taken for dead, nor does it blame its peers afterwards.
+  @Test func whoSleepsIsNotDead() {
+    let bench = Bench { configuration, _ in configuration.maximumSilence = 30_000 }
+    bench.establish()
+    bench.host(1).pausedUntil = bench.network.now + milliseconds(25_000)
+    let there = bench.post(size: 10, flags: .deliveryComplete)
+    let back = bench.post(.read, from: 1, to: 0, size: 10)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.status(there) == .ok)
+    #expect(bench.status(back, at: 1) == .ok)
+    bench.host(0).pausedUntil = bench.network.now + milliseconds(200_000)
+    let late = bench.post(size: 10, flags: .deliveryComplete)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.status(late) == .ok)
+    #expect(bench.recorders.allSatisfy { $0.failures.isEmpty })
+  }
+
+  @Test func aClosedPortIsNoticedEarly() throws {
+    var conditions = NetworkConditions()
+    conditions.reportsUnreachable = true
+    let bench = Bench(conditions: conditions)
+    bench.establish()
+    bench.host(1).stop(bench.network)
+    let start = bench.network.now
+    let id = bench.post(size: 10)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.status(id) == .refused)
+    let failure = try #require(bench.recorders[0].failures.first)
+    #expect(failure.time - start >= milliseconds(100))
+    #expect(failure.time - start < milliseconds(3_000))
+  }
+
+  @Test func aConnectionAtRestHasNoTimers() {
+    let bench = Bench()
+    bench.establish()
+    #expect(bench.isQuiet)
+    let before = bench.network.statistics.sent
+    bench.network.run(for: milliseconds(3_600_000))
+    #expect(bench.network.statistics.sent == before)
+    let id = bench.post(size: 10)
+    bench.network.run(maximumSteps: 1_000)
+    #expect(bench.status(id) == .ok)
+  }
+
+  @Test func closeTellsThePeersAfterTheLastOperation() {
+    let bench = Bench(hosts: 3)
+    bench.establish(0, 1)
+    bench.establish(2, 0)
+    let id = bench.post(size: 300_000)
+    bench.host(0).endpoint.close(now: bench.network.now)
+    bench.network.run(maximumSteps: 100_000)
+    #expect(bench.status(id) == .ok)
+    #expect(bench.recorders[1].messages.last?.bytes == Bench.pattern(300_000))
+    #expect(bench.recorders[1].failures.map(\.status) == [.closed])
+    #expect(bench.recorders[2].failures.map(\.status) == [.closed])
+    #expect(bench.host(0).isDrained)
+  }
+
+  /// Its answer is lost: who closes gives up in time.
+  @Test func closeEndsWithoutAnAnswer() {
+    let bench = Bench { configuration, _ in configuration.maximumSilence = 2_000 }
+    bench.establish()
+    bench.network.filter = { source, _, _ in source == 0 }
+    bench.host(0).endpoint.close(now: bench.network.now)
+    bench.host(0).schedule(at: bench.network.now, bench.network)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.recorders[1].failures.map(\.status) == [.closed])
+    #expect(bench.host(0).isDrained)
+    #expect(bench.host(0).isQuiet)
+  }
+
+  @Test func heldMessagesOutliveTheirSender() {
+    let bench = Bench()
+    bench.establish()
+    bench.recorders[1].holds = true
+    bench.post(size: 2_000)
+    bench.network.run(maximumSteps: 10_000)
+    bench.host(0).endpoint.close(now: bench.network.now)
+    bench.host(0).schedule(at: bench.network.now, bench.network)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.recorders[1].failures.map(\.status) == [.closed])
+    #expect(bench.recorders[1].lostHeld == 0)
+    bench.recorders[1].acceptHeld(bench.host(1), bench.network)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.recorders[1].messages.last?.bytes == Bench.pattern(2_000))
+    #expect(bench.isQuiet)
+  }
+
+  @Test func aHeldAnnouncementIsLostWithItsSender() {
+    let bench = Bench()
+    bench.establish()
+    bench.recorders[1].holds = true
+    bench.post(size: 2_000_000)
+    bench.network.run(for: milliseconds(50))
+    #expect(bench.recorders[1].held.count == 1)
+    bench.host(0).stop(bench.network)
+    bench.host(0).restart(bench.network, seed: 5)
+    bench.post(from: 0, to: 1, size: 1)
+    bench.network.run(for: milliseconds(100))
+    #expect(bench.recorders[1].lostHeld == 1)
+  }
+}
