@@ -342,6 +342,7 @@ private final class Victim {
   }
 }
 
+/// What libFuzzer calls with each input.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   var script = Script(bytes: UnsafeRawBufferPointer(start: start, count: count))

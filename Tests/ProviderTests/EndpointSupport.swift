@@ -133,8 +133,9 @@ final class Node {
   func register(
     _ bytes: UnsafeMutableRawBufferPointer, key: UInt64, access: UInt64 = FI_REMOTE_READ | FI_REMOTE_WRITE
   ) throws -> MemoryRegion {
-    let slice = Slice(base: bytes.baseAddress, count: bytes.count)
-    return try MemoryRegion(domain, (slice, Slice(base: nil, count: 0)), access: access, requestedKey: key)
+    var pieces = RegionPieces()
+    pieces.append(Slice(base: bytes.baseAddress, count: bytes.count))
+    return try MemoryRegion(domain, pieces, access: access, requestedKey: key)
   }
 }
 
