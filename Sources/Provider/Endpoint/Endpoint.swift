@@ -31,12 +31,20 @@ package final class Endpoint {
   ///
   /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
-  package init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    self.domain = domain
-    options = try Self.options(info)
+  package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
+    let options = try Self.options(info)
     let address = try Self.sourceAddress(info)
-    addressFamily = address.family
-    socket = try EndpointSocket.open(at: address)
+    self.init(domain, options, address.family, try EndpointSocket.open(at: address))
+  }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  private init(
+    _ domain: Domain, _ options: EndpointOptions, _ addressFamily: AddressFamily, _ socket: consuming UDPSocket
+  ) {
+    self.domain = domain
+    self.options = options
+    self.addressFamily = addressFamily
+    self.socket = consume socket
     domain.engine.lock()
     domain.addChild()
     domain.engine.unlock()

@@ -42,7 +42,7 @@ package final class Domain {
     guard Self.isSocketFormat(format) else {
       throw .invalidArgument.because(.domain, "addr_format is none of the socket address formats", in: "fi_domain")
     }
-    let engine = try ProgressEngine(locking: threading != FI_THREAD_DOMAIN || isAutomatic, automatic: isAutomatic)
+    let engine = ProgressEngine(locking: threading != FI_THREAD_DOMAIN || isAutomatic, automatic: isAutomatic)
     guard let copy = strdup(name) else { throw .noMemory }
     self.init(
       fabric, engine, ownedName: CString(copy), threading, addressType, addressFormat: format, memoryMode: memoryMode,

@@ -28,7 +28,7 @@ package final class ProgressEngine {
   private var armedDeadline: Instant = 0
 
   /// `locking`: several threads may call at once. `automatic`: FI_PROGRESS_AUTO, which implies locking.
-  package init(locking: Bool, automatic: Bool) throws(FabricError) {
+  package init(locking: Bool, automatic: Bool) {
     isLocking = locking || automatic
     isAutomatic = automatic
     ports = .allocate(capacity: portCapacity)

@@ -20,13 +20,22 @@ final class ProgressThread {
     var isStopping = false
   }
 
-  init(_ engine: ProgressEngine, _ waiter: Waiter) throws(FabricError) {
+  convenience init(_ engine: ProgressEngine, _ waiter: Waiter) throws(FabricError) {
+    self.init(engine: engine, waiter: waiter)
+    try start()
+  }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  private init(engine: ProgressEngine, waiter: Waiter) {
     self.engine = engine
     self.waiter = waiter
     nap = .allocate(capacity: 1)
     nap.initialize(to: Nap())
     pthread_mutex_init(&nap.pointee.mutex, nil)
     _ = platform_condition_init(&nap.pointee.condition)
+  }
+
+  private func start() throws(FabricError) {
     do throws(SystemError) {
       thread = try Thread(
         { context in

@@ -8,21 +8,37 @@ final class Waiter {
   private var timer: TimerDescriptor?
   #endif
 
-  init() throws(SystemError) {
+  convenience init() throws(SystemError) {
     let isPortable = Configuration.current.isPortable
-    poller = try Poller(portable: isPortable)
-    wake = try WakeDescriptor(portable: isPortable)
+    var poller = try Poller(portable: isPortable)
+    let wake = try WakeDescriptor(portable: isPortable)
     try poller.add(wake.descriptor)
     #if os(Linux)
-    if isPortable {
-      timer = nil
-    } else {
+    var timer: TimerDescriptor?
+    if !isPortable {
       let made = try TimerDescriptor()
       try poller.add(made.descriptor)
       timer = consume made
     }
+    self.init(poller, wake, timer)
+    #else
+    self.init(poller, wake)
     #endif
   }
+
+  // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
+  #if os(Linux)
+  private init(_ poller: consuming Poller, _ wake: consuming WakeDescriptor, _ timer: consuming TimerDescriptor?) {
+    self.poller = poller
+    self.wake = wake
+    self.timer = consume timer
+  }
+  #else
+  private init(_ poller: consuming Poller, _ wake: consuming WakeDescriptor) {
+    self.poller = poller
+    self.wake = wake
+  }
+  #endif
 
   /// For a program's own poll(2); -1 on the portable path.
   var descriptor: Int32 { poller.descriptor }
