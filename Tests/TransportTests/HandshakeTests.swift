@@ -27,6 +27,18 @@ import Transport
     #expect(bench.isQuiet)
   }
 
+  /// Nothing may wait for a timer, whatever the first operation is: more than the credit presumed before ACCEPT, too.
+  @Test(arguments: [OperationKind.message, .write, .read], [0, 10, 9_000, 9_600, 10_000, 16_000, 60_000])
+  func theFirstOperationTakesAFewRoundTrips(kind: OperationKind, size: Int) throws {
+    let bench = Bench()
+    let start = bench.network.now
+    let id = bench.post(kind, size: size)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.status(id) == .ok)
+    // A round trip takes 22 microseconds here.
+    #expect(try #require(bench.recorders[0].completions.first).time - start < microseconds(250))
+  }
+
   @Test func askingForAConnectionSendsNothing() {
     let bench = Bench()
     let index = bench.host(0).endpoint.connection(to: SimulatedNetwork.address(1))
