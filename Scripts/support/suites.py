@@ -78,6 +78,8 @@ SUITES = (
           "Tests/Install/run", 5),
     Suite("conformance", "one set of C programs on every library",
           "Scripts/conformance --library all --document build/CONFORMANCE.md", 10),
+    Suite("hot-path", "no allocation and no reference counting per message",
+          "Tests/HotPath/run", 3),
     Suite("simulation", "seeded networks",
           "swift run -c release simulator --seeds 10000", 10),
     Suite("fuzz", "the packet parser on its corpus", "Tests/Fuzz/run", 5),
