@@ -103,13 +103,6 @@ package struct PathMTU: BitwiseCopyable {
     return true
   }
 
-  /// Nothing came back for several probe timeouts. Returns true when `current` fell: it may be why.
-  package mutating func onSilence() -> Bool {
-    guard current > base else { return false }
-    reduce(below: current)
-    return true
-  }
-
   private mutating func reduce(below size: Int) {
     tooLarge = min(tooLarge, max(size, base + 1))
     current = base

@@ -96,10 +96,7 @@ extension TransportEndpoint {
         if sentPackets.available == 0 { forget(oldest, connection) }
       }
     }
-    if connection.pointee.probeCount == 3 {
-      connection.pointee.congestion.onPersistentCongestion()
-      if connection.pointee.mtu.onSilence() { pathShrank(connection, now: now) }
-    }
+    if connection.pointee.probeCount == 3 { connection.pointee.congestion.onPersistentCongestion() }
     markReady(connection)
   }
 

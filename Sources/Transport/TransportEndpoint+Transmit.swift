@@ -34,8 +34,11 @@ extension TransportEndpoint {
       emitPathProbe(connection, size, &batch, now: now)
       return true
     }
-    let datagram =
-      connection.pointee.state == .established ? connection.pointee.mtu.current : configuration.baseDatagram
+    // A repeated probe is small: if it alone is acknowledged, large datagrams vanish on the path; a peer that was merely
+    // busy acknowledges all.
+    let isSmall =
+      connection.pointee.state != .established || connection.pointee.probeCount > 1 && connection.pointee.probesDue > 0
+    let datagram = isSmall ? configuration.baseDatagram : connection.pointee.mtu.current
     let maximumSegments = max(1, min(configuration.maximumSegments, 65_507 / datagram))
     var transmit = Transmit(
       destination: connection.pointee.address, firstSlice: batch.sliceCount, sliceCount: 0, segmentSize: 0,

@@ -190,15 +190,4 @@ import Transport
     check(!mtu.onTooBig(100), "never below the base")
     check(mtu.current == 1_200)
   }
-
-  @Test func silenceLeadsBackToTheBaseEvenWhileProbing() {
-    var mtu = PathMTU(base: 1_200)
-    mtu.start(target: 8_972)
-    mtu.onProbeSent(8_972)
-    mtu.onProbeAcknowledged(8_972)
-    mtu.onProbeSent(9_000)
-    check(mtu.onSilence())
-    check(mtu.current == 1_200)
-    check(!mtu.onSilence())
-  }
 }
