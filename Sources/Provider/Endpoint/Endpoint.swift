@@ -236,7 +236,7 @@ package final class Endpoint {
     var isBrief = false
     while !port.isDrained {
       let now = Clock.now()
-      port.pump(now)
+      _ = port.pump(now)
       if port.outstanding == 0 && !isBrief {
         isBrief = true
         deadline = min(deadline, now &+ Self.briefLinger)

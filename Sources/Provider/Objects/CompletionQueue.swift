@@ -1,4 +1,5 @@
 import CFabric
+import CPlatform
 import Datagram
 
 /// Where the ends of operations are reported.
@@ -130,7 +131,9 @@ package final class CompletionQueue {
       engine.progress()
     }
     let result = take(into: buffer, count: count, sources: sources)
+    let givesWay = result < 0 && engine.shouldGiveWay
     engine.unlock()
+    if givesWay { sched_yield() }
     return result
   }
 

@@ -8,8 +8,10 @@ extension Port {
   ///
   /// While the socket does not take what was sent before, nothing is received: completions must not reach the program
   /// while a datagram that reads its memory is still on the way.
-  package func pump(_ now: Instant) {
-    guard batch.isEmpty || sendBatch(now) else { return }
+  ///
+  /// Returns whether the socket had anything.
+  package func pump(_ now: Instant) -> Bool {
+    guard batch.isEmpty || sendBatch(now) else { return false }
     var isEmpty = false
     if inputIndex >= inputCount {
       inputCount = socket.receive()
@@ -23,6 +25,7 @@ extension Port {
     if transport.nextTimeout() <= now { transport.handleTimeout(now: now) }
     drain(now)
     if transport.wantsTransmit { flush(now) }
+    return !isEmpty
   }
 
   /// Feeds received datagrams, one by one, until all are done or the completion queue is full.

@@ -17,6 +17,8 @@ package final class ProgressEngine {
   private var portCount = 0
   /// Rounds that the program itself drove.
   private(set) var pollCount: UInt64 = 0
+  /// Rounds in a row in which no socket had anything.
+  private var emptyRounds: UInt32 = 0
 
   // Sleeping. Descriptors are made when somebody first sleeps.
   private let waiterLock = Lock()
@@ -57,8 +59,20 @@ package final class ProgressEngine {
 
   @inline(__always)
   private func pumpAll(_ now: Instant) {
-    for index in 0..<portCount { ports[index]._withUnsafeGuaranteedRef { $0.pump(now) } }
+    var isEmpty = true
+    for index in 0..<portCount {
+      if ports[index]._withUnsafeGuaranteedRef({ $0.pump(now) }) { isEmpty = false }
+    }
+    emptyRounds = isEmpty ? emptyRounds &+ 1 : 0
   }
+
+  /// Whether the program has polled in vain for a while and should give way. The caller holds the lock.
+  ///
+  /// A program that spins for an answer may keep the very process from running that is to send it: where processes
+  /// outnumber processors, each round trip would otherwise take the scheduler's time slices. An empty round costs a system
+  /// call anyway; one more in so many does not show.
+  @inline(__always)
+  var shouldGiveWay: Bool { emptyRounds != 0 && emptyRounds % Self.roundsPerYield == 0 }
 
   /// Includes a port from now on, and starts the helper thread when it is the first one of an automatic domain. The
   /// caller keeps the port alive until `remove`, and holds the lock.
@@ -211,6 +225,7 @@ package final class ProgressEngine {
     waiter = nil
   }
 
+  private static var roundsPerYield: UInt32 { 64 }
   /// Time in nanoseconds after which a socket that takes nothing is tried again.
   private static var retryInterval: UInt64 { 1_000_000 }
   private static var shortNap: UInt64 { 1_000_000 }
