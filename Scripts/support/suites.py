@@ -78,6 +78,8 @@ SUITES = (
           "Tests/Install/run", 5),
     Suite("conformance", "one set of C programs on every library",
           "Scripts/conformance --library all --document build/CONFORMANCE.md", 10),
+    Suite("sanitized", "the same C programs with AddressSanitizer",
+          "Scripts/conformance --library polyfill --asan", 5),
     Suite("hot-path", "no allocation and no reference counting per message",
           "Tests/HotPath/run", 3),
     Suite("simulation", "seeded networks",
