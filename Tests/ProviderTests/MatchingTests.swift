@@ -215,3 +215,18 @@ private final class Unexpected {
     #expect(peers.connection(1 << 40, 0) == nil)
   }
 }
+
+@Suite struct TransferErrorTests {
+  private static let failures: [TransportStatus] = [
+    .accessDenied, .outOfBounds, .aborted, .refused, .timedOut, .reset, .closed,
+  ]
+
+  /// fi_cq_strerror explains `prov_errno` as a system error number: it must be one, and tell the outcomes apart.
+  @Test func providerCodesAreErrorNumbers() {
+    #expect(TransferError.providerCode(.ok) == 0)
+    #expect(TransferError.providerCode(.refused) == FI_ECONNREFUSED)
+    #expect(TransferError.providerCode(.timedOut) == FI_ETIMEDOUT)
+    #expect(TransferError.code(.outOfBounds) == TransferError.code(.accessDenied))
+    #expect(Set(Self.failures.map(TransferError.providerCode)).count == Self.failures.count)
+  }
+}

@@ -38,9 +38,8 @@ package enum TransferName {
 
 /// How the transport's outcomes read in C.
 package enum TransferError {
-  /// The positive FI_E value of an operation that did not end well. `prov_errno` of the completion is the status itself,
-  /// which tells apart what libfabric has one name for. What the target refuses is FI_EACCES, as in upstream's check of
-  /// memory regions.
+  /// The positive FI_E value of an operation that did not end well. What the target refuses is FI_EACCES, as in upstream's
+  /// check of memory regions.
   package static func code(_ status: TransportStatus) -> Int32 {
     switch status {
     case .ok: return 0
@@ -51,5 +50,11 @@ package enum TransferError {
     case .reset: return FI_ECONNRESET
     case .closed: return FI_ECONNABORTED
     }
+  }
+
+  /// `prov_errno` of the completion: a system error number too, since fi_cq_strerror(3) explains it, which tells apart what
+  /// libfabric has one name for.
+  package static func providerCode(_ status: TransportStatus) -> Int32 {
+    status == .outOfBounds ? FI_EFAULT : code(status)
   }
 }

@@ -87,7 +87,7 @@ extension Port {
     if event.pointee.status == .ok { return completeReceive(index, length: event.pointee.length) }
     failReceive(
       index, length: 0, overflow: 0, code: TransferError.code(event.pointee.status),
-      providerCode: Int32(event.pointee.status.rawValue))
+      providerCode: TransferError.providerCode(event.pointee.status))
   }
 
   /// Ends a receive whose message is in place.
@@ -98,7 +98,8 @@ extension Port {
     if length > capacity {
       let overflow = Int(truncatingIfNeeded: length &- capacity)
       return failReceive(
-        index, length: entry.pointee.capacity, overflow: overflow, code: Int32(FI_ETRUNC), providerCode: 0)
+        index, length: entry.pointee.capacity, overflow: overflow, code: Int32(FI_ETRUNC),
+        providerCode: Int32(FI_ETRUNC))
     }
     if entry.pointee.flags & FI_COMPLETION != 0 {
       let source = source(of: entry.pointee.connection)
@@ -153,7 +154,7 @@ extension Port {
     binding.transmitQueue._withUnsafeGuaranteedRef {
       $0.pushError(
         context: operation.context, flags: operation.flags & ~FI_COMPLETION, length: 0, buffer: 0, data: 0, tag: 0,
-        olen: 0, err: TransferError.code(status), provErrno: Int32(status.rawValue), source: UInt64.max)
+        olen: 0, err: TransferError.code(status), provErrno: TransferError.providerCode(status), source: UInt64.max)
     }
   }
 

@@ -187,7 +187,7 @@ extension Port {
       binding.receiveQueue._withUnsafeGuaranteedRef {
         $0.pushError(
           context: context, flags: kind | FI_RECV, length: 0, buffer: 0, data: 0, tag: tag, olen: 0, err: FI_ENOMSG,
-          provErrno: 0, source: UInt64.max)
+          provErrno: FI_ENOMSG, source: UInt64.max)
       }
       return 0
     }
