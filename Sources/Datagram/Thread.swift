@@ -34,9 +34,5 @@ public struct Thread: ~Copyable {
   @inline(__always)
   package static func yield() { sched_yield() }
 
-  /// Tells the processor that the caller spins.
-  @inline(__always)
-  package static func spinPause() { platform_spin_pause() }
-
   deinit { if !joined { platform_thread_detach(handle) } }
 }

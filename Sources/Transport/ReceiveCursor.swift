@@ -41,6 +41,5 @@ struct ReceiveCursor: BitwiseCopyable {
   var transfer: UInt32 = .max
   /// The answer that was given.
   var refusal: OperationStatus = .ok
-  var wasHeld = false
   var now: Instant = 0
 }

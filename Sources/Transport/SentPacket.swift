@@ -86,7 +86,6 @@ struct SentPacket: BitwiseCopyable {
 struct SentPacketList: BitwiseCopyable {
   private(set) var first: UInt32 = .max
   private(set) var last: UInt32 = .max
-  private(set) var count = 0
 
   @inline(__always)
   var isEmpty: Bool { first == .max }
@@ -96,7 +95,6 @@ struct SentPacketList: BitwiseCopyable {
     slab[packet].pointee.next = .max
     if last == .max { first = packet } else { slab[last].pointee.next = packet }
     last = packet
-    count += 1
   }
 
   /// Unlinks the packet after `previous`, or the first when that is none.
@@ -105,7 +103,6 @@ struct SentPacketList: BitwiseCopyable {
     let next = slab[packet].pointee.next
     if previous == .max { first = next } else { slab[previous].pointee.next = next }
     if last == packet { last = previous }
-    count -= 1
   }
 }
 

@@ -18,30 +18,13 @@ extension TransportEndpoint {
   }
 
   /// Keeps a message that nobody waits for yet, until `acceptHeld` or `discardHeld`.
-  ///
-  /// Returns nil when there is no room; the message then comes again later.
-  package mutating func hold(cookie: Cookies) -> MessageHandle? {
+  package mutating func hold(cookie: Cookies) -> MessageHandle {
     precondition(event.pointee.kind == .message && cursor.answer != .none)
-    let connection = cursor.eventConnection!
-    if cursor.answer == .wholeMessage {
-      // hasRoomToStart has seen to it that there is a slot.
-      let slot = inbound.allocate()!
-      let frame = cursor.frame!
-      inbound[slot].initialize(
-        to: InboundTransfer(
-          flags: OperationFlags(frame.flags), isWrite: false, isPulled: false,
-          wantsDone: frame.flags.contains(.wantsDone), connection: connection.pointee.index,
-          sequence: frame.operation, token: 0, length: frame.total, wanted: frame.total, tag: frame.tag,
-          data: frame.data))
-      connection.pointee.inbound.append(slot, in: inbound)
-      cursor.transfer = slot
-      cursor.answer = .transfer
-    }
+    if cursor.answer == .wholeMessage { makeTransfer(cursor.frame, cursor.eventConnection, isPulled: false) }
     let entry = inbound[cursor.transfer]
     entry.pointee.state = .held
     entry.pointee.cookie = cookie
     if !entry.pointee.isPulled { entry.pointee.staging = buffers.allocate(max(Int(entry.pointee.length), 1)) }
-    cursor.wasHeld = true
     return cursor.transfer
   }
 
@@ -107,13 +90,6 @@ extension TransportEndpoint {
     if entry.pointee.received.isComplete(entry.pointee.length) { finish(handle, .ok) }
   }
 
-  /// The bytes of a held message, when all are here already; nil otherwise.
-  package func heldPayload(_ handle: MessageHandle) -> UnsafeRawPointer? {
-    let entry = inbound[handle]
-    guard entry.pointee.state == .held, entry.pointee.received.isComplete(entry.pointee.length) else { return nil }
-    return entry.pointee.staging.map { UnsafeRawPointer($0) }
-  }
-
   /// Drops a held message as if it had been received. No event follows.
   package mutating func discardHeld(_ handle: MessageHandle, now: Instant) {
     let entry = inbound[handle]
@@ -142,7 +118,8 @@ extension TransportEndpoint {
     }
   }
 
-  private mutating func adopt(_ slices: UnsafePointer<Slice>?, _ count: Int) -> LocalMemory {
+  /// Takes over the memory that slices name.
+  mutating func adopt(_ slices: UnsafePointer<Slice>?, _ count: Int) -> LocalMemory {
     precondition(count <= maximumSlices)
     var memory = LocalMemory()
     memory.count = UInt8(count)

@@ -8,8 +8,7 @@ extension TransportEndpoint {
 
   /// Fills a packet. Returns whether it is full: something is left that did not fit.
   mutating func fill(
-    _ connection: UnsafeMutablePointer<Connection>, _ builder: inout PacketBuilder, _ batch: inout TransmitBatch,
-    now: Instant
+    _ connection: UnsafeMutablePointer<Connection>, _ builder: inout PacketBuilder, _ batch: inout TransmitBatch
   ) -> Bool {
     fillFlags(connection, &builder)
     if fillControl(connection, &builder) { return true }
@@ -164,15 +163,9 @@ extension TransportEndpoint {
   /// otherwise its pieces would become ever smaller, and use up the slab.
   private func encodedSize(_ frame: SentFrame) -> Int {
     let entry = operations[frame.slot]
-    let overhead: Int
-    if entry.pointee.isPulled {
-      overhead = entry.pointee.kind == .readResponse ? ReadResponseFrame.overhead : DataChunkFrame.overhead
-    } else {
-      let isWhole = UInt64(frame.length) == entry.pointee.length
-      let type: FrameType = entry.pointee.kind == .write ? .writeData : isWhole ? .message : .messageFragment
-      overhead = OrderedFrame.overhead(type, flags(entry))
-    }
-    return overhead + Int(frame.length)
+    if entry.pointee.isPulled { return chunkOverhead(entry) + Int(frame.length) }
+    let type = eagerType(entry, isWhole: UInt64(frame.length) == entry.pointee.length)
+    return OrderedFrame.overhead(type, flags(entry)) + Int(frame.length)
   }
 
   /// The packet took the first `count` bytes of a frame: they become a frame of their own, the rest stays due.
@@ -197,7 +190,7 @@ extension TransportEndpoint {
       let slot = connection.pointee.nextStart
       let entry = operations[slot]
       if !entry.pointee.isStarted && !mayStart(slot, connection) { return false }
-      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else {
+      guard hasFrameSlots else {
         noteShortage(connection)
         return false
       }
@@ -274,7 +267,7 @@ extension TransportEndpoint {
     while connection.pointee.firstBulk != .max {
       let slot = connection.pointee.firstBulk
       let entry = operations[slot]
-      guard sentFrames.available > UInt32(Self.controlReserve(configuration)) else {
+      guard hasFrameSlots else {
         noteShortage(connection)
         return false
       }
@@ -346,9 +339,7 @@ extension TransportEndpoint {
     let entry = operations[slot]
     let count: Int
     if entry.pointee.isPulled {
-      let overhead =
-        entry.pointee.kind == .readResponse ? ReadResponseFrame.overhead : DataChunkFrame.overhead
-      count = min(length, builder.room - overhead)
+      count = min(length, builder.room - chunkOverhead(entry))
       guard count > 0, count >= min(length, Self.smallestPiece) else { return nil }
       encodeChunkHeader(slot, offset, count, &builder.writer)
     } else {
@@ -382,24 +373,31 @@ extension TransportEndpoint {
   ) -> Int? {
     let flags = flags(entry)
     let isWhole = offset == 0 && UInt64(length) == entry.pointee.length
-    let type: FrameType =
-      entry.pointee.kind == .write ? .writeData : isWhole ? .message : .messageFragment
-    let overhead = OrderedFrame.overhead(type, flags)
-    if isWhole && builder.room >= overhead + length {
-      encodeFixedPart(type, flags, length: length, entry, &builder.writer)
-      if type == .writeData { encodeExtent(entry, offset, &builder.writer) }
-      encodeOptionalParts(entry, &builder.writer)
-      return length
+    var type = eagerType(entry, isWhole: isWhole)
+    var count = length
+    if !isWhole || builder.room < OrderedFrame.overhead(type, flags) + length {
+      // What fits into a packet of its own is not torn apart.
+      if builder.hasPayload && isWhole && length <= configuration.baseDatagram / 2 { return nil }
+      type = eagerType(entry, isWhole: false)
+      count = min(length, builder.room - OrderedFrame.overhead(type, flags))
+      guard count > 0, count >= min(length, Self.smallestPiece) else { return nil }
     }
-    // What fits into a packet of its own is not torn apart.
-    if builder.hasPayload && isWhole && length <= configuration.baseDatagram / 2 { return nil }
-    let fragment: FrameType = type == .message ? .messageFragment : type
-    let count = min(length, builder.room - OrderedFrame.overhead(fragment, flags))
-    guard count > 0, count >= min(length, Self.smallestPiece) else { return nil }
-    encodeFixedPart(fragment, flags, length: count, entry, &builder.writer)
-    encodeExtent(entry, offset, &builder.writer)
+    encodeFixedPart(type, flags, length: count, entry, &builder.writer)
+    if type != .message { encodeExtent(entry, offset, &builder.writer) }
     encodeOptionalParts(entry, &builder.writer)
     return count
+  }
+
+  /// The frame that payload of an eager operation travels in.
+  @inline(__always)
+  private func eagerType(_ entry: UnsafeMutablePointer<OutboundOperation>, isWhole: Bool) -> FrameType {
+    entry.pointee.kind == .write ? .writeData : isWhole ? .message : .messageFragment
+  }
+
+  /// Bytes before the payload of a pulled operation.
+  @inline(__always)
+  private func chunkOverhead(_ entry: UnsafeMutablePointer<OutboundOperation>) -> Int {
+    entry.pointee.kind == .readResponse ? ReadResponseFrame.overhead : DataChunkFrame.overhead
   }
 
   private func encodeExtent(

@@ -84,7 +84,7 @@ extension TransportEndpoint {
     guard let packet = InitialPacket(&reader) else { return malformed() }
     guard !isClosing else { return }
     answers.append(
-      AnswerQueue.Entry(
+      Answer(
         kind: .challenge, address: source, connection: packet.connection, session: packet.session,
         cookie: cookieKey.make(source, session: packet.session, now: now)))
   }
@@ -164,9 +164,8 @@ extension TransportEndpoint {
     unknown()
     let isOver = findConnection(source).map { self[$0].pointee.endedSession == header.session } ?? false
     answers.append(
-      AnswerQueue.Entry(
-        kind: .reset, address: source, connection: header.connection, session: header.session,
-        cookie: Cookie(time: 0, code: 0), mayRetry: !isOver))
+      Answer(
+        kind: .reset, address: source, connection: header.connection, session: header.session, mayRetry: !isOver))
     return nil
   }
 
@@ -251,9 +250,9 @@ extension TransportEndpoint {
   /// CLOSE: the peer is gone in good order. The answer is the RESET that any later packet of it would get.
   mutating func receiveClose(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
     answers.append(
-      AnswerQueue.Entry(
+      Answer(
         kind: .reset, address: connection.pointee.address, connection: connection.pointee.index,
-        session: connection.pointee.session, cookie: Cookie(time: 0, code: 0)))
+        session: connection.pointee.session))
     fail(connection, .closed, now: now)
   }
 

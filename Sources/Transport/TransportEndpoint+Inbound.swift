@@ -116,26 +116,19 @@ extension TransportEndpoint {
   private mutating func describe(
     _ kind: EventKind, _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>
   ) {
-    event.pointee.kind = kind
-    event.pointee.status = .ok
-    event.pointee.flags = OperationFlags(frame.flags)
-    event.pointee.connection = connection.pointee.index
-    event.pointee.tag = frame.tag
-    event.pointee.data = frame.data
-    event.pointee.length = frame.total
-    event.pointee.payload = nil
+    describe(
+      kind, .ok, OperationFlags(frame.flags), connection.pointee.index, tag: frame.tag, data: frame.data,
+      length: frame.total, Cookies())
     event.pointee.segmentCount = UInt8(frame.flags.segmentCount)
     event.pointee.encodedSegments = frame.segments
-    event.pointee.cookie = Cookies()
     cursor.frame = frame
     cursor.eventConnection = connection
     cursor.transfer = .max
     cursor.refusal = .ok
-    cursor.wasHeld = false
   }
 
   /// Takes a slot for an operation of several packets, or one that is held.
-  private mutating func makeTransfer(
+  mutating func makeTransfer(
     _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>, isPulled: Bool
   ) {
     // hasRoomToStart has seen to it that there is one.

@@ -17,11 +17,7 @@ extension TransportEndpoint {
       to: OutboundOperation(
         kind: operation.kind, flags: operation.flags, connection: connectionIndex,
         sequence: connection.pointee.nextSequence, length: 0, cookie: operation.cookie))
-    guard adoptMemory(of: operation, slot) else {
-      entry.pointee.isLive = false
-      operations.free(slot)
-      return .again
-    }
+    adoptMemory(of: operation, slot)
     entry.pointee.tag = operation.tag
     entry.pointee.data = operation.data
     postedCount += 1
@@ -33,22 +29,20 @@ extension TransportEndpoint {
     return .queued
   }
 
-  /// Takes over slices and segments, and copies an injected payload. False when there is no scatter list left.
-  private mutating func adoptMemory(of operation: Operation, _ slot: UInt32) -> Bool {
+  /// Takes over slices and segments, and copies an injected payload.
+  private mutating func adoptMemory(of operation: Operation, _ slot: UInt32) {
     let entry = operations[slot]
+    entry.pointee.memory = adopt(operation.slices, operation.sliceCount)
     entry.pointee.segmentCount = UInt8(operation.segmentCount)
     if let segments = operation.segments, operation.segmentCount > 0 { entry.pointee.segment = segments[0] }
-    if operation.sliceCount > 1 || operation.segmentCount > 1 {
-      guard let scatter = scatters.allocate() else { return false }
-      entry.pointee.memory.scatter = scatter
-      for index in 0..<operation.sliceCount { scatters[scatter].pointee.slices[index] = operation.slices![index] }
-      for index in 0..<operation.segmentCount { scatters[scatter].pointee.segments[index] = operation.segments![index] }
+    if operation.segmentCount > 1 {
+      // As many scatter lists exist as operations and transfers.
+      if entry.pointee.memory.scatter == .max { entry.pointee.memory.scatter = scatters.allocate()! }
+      let scatter = scatters[entry.pointee.memory.scatter]
+      for index in 0..<operation.segmentCount { scatter.pointee.segments[index] = operation.segments![index] }
     }
-    entry.pointee.memory.count = UInt8(operation.sliceCount)
-    if operation.sliceCount > 0 { entry.pointee.memory.first = operation.slices![0] }
     entry.pointee.length = entry.pointee.memory.length(scatters)
     if operation.flags.contains(.inject) { inject(slot) }
-    return true
   }
 
   /// Copies the payload, so that the program may reuse its memory.

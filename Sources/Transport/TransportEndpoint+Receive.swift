@@ -36,9 +36,8 @@ extension TransportEndpoint {
     var reader = ByteReader(datagram)
     guard PacketKind(rawValue: first >> 4) == .initial, let packet = InitialPacket(&reader) else { return }
     answers.append(
-      AnswerQueue.Entry(
-        kind: .version, address: source, connection: packet.connection, session: packet.session,
-        cookie: Cookie(time: 0, code: 0)))
+      Answer(
+        kind: .version, address: source, connection: packet.connection, session: packet.session))
   }
 
   @inline(__always)
@@ -55,9 +54,8 @@ extension TransportEndpoint {
   private mutating func resetUnknown(_ header: DataHeader, _ source: PeerAddress) {
     unknown()
     answers.append(
-      AnswerQueue.Entry(
-        kind: .reset, address: source, connection: header.connection, session: header.session,
-        cookie: Cookie(time: 0, code: 0)))
+      Answer(
+        kind: .reset, address: source, connection: header.connection, session: header.session))
   }
 
   /// Lays a packet of a known session out for `pollEvent`.
@@ -117,12 +115,12 @@ extension TransportEndpoint {
     return nil
   }
 
-  /// Turns what is over into the event.pointee. Returns false when nothing is.
+  /// Turns what is over into the event. Returns false when nothing is.
   @inline(__always)
   private mutating func nextCompletion() -> Bool {
     if !completedOperations.isEmpty { return nextCompletedOperation() }
     if !finishedTransfers.isEmpty { return nextFinishedTransfer() }
-    if failedConnections.count > 0, let failure = failedConnections.popFirst() {
+    if let failure = failedConnections.popFirst() {
       event.pointee = Event(.connectionFailed)
       event.pointee.connection = failure.connection
       event.pointee.status = failure.status
@@ -134,17 +132,11 @@ extension TransportEndpoint {
   private mutating func nextCompletedOperation() -> Bool {
     let slot = completedOperations.popFirst(in: operations)
     let entry = operations[slot]
-    event.pointee.kind = entry.pointee.kind == .readResponse ? .readAnswered : .operationCompleted
-    event.pointee.status = entry.pointee.status
-    event.pointee.flags = entry.pointee.flags
+    describe(
+      entry.pointee.kind == .readResponse ? .readAnswered : .operationCompleted, entry.pointee.status,
+      entry.pointee.flags, entry.pointee.connection, tag: entry.pointee.tag, data: entry.pointee.data,
+      length: entry.pointee.length, entry.pointee.cookie)
     event.pointee.operationKind = entry.pointee.kind
-    event.pointee.connection = entry.pointee.connection
-    event.pointee.tag = entry.pointee.tag
-    event.pointee.data = entry.pointee.data
-    event.pointee.length = entry.pointee.length
-    event.pointee.payload = nil
-    event.pointee.segmentCount = 0
-    event.pointee.cookie = entry.pointee.cookie
     release(slot)
     return true
   }
@@ -152,24 +144,36 @@ extension TransportEndpoint {
   private mutating func nextFinishedTransfer() -> Bool {
     let slot = finishedTransfers.popFirst(in: inbound)
     let entry = inbound[slot]
-    event.pointee.kind = entry.pointee.isWrite ? .writeReceived : .messageReceived
-    if entry.pointee.state == .held { event.pointee.kind = .heldMessageLost }
-    event.pointee.status = entry.pointee.status
-    event.pointee.flags = entry.pointee.flags
-    event.pointee.connection = entry.pointee.connection
-    event.pointee.tag = entry.pointee.tag
-    event.pointee.data = entry.pointee.data
-    event.pointee.length = entry.pointee.length
-    event.pointee.payload = nil
-    event.pointee.segmentCount = 0
-    event.pointee.cookie = entry.pointee.cookie
+    let kind: EventKind =
+      entry.pointee.state == .held ? .heldMessageLost : entry.pointee.isWrite ? .writeReceived : .messageReceived
+    describe(
+      kind, entry.pointee.status, entry.pointee.flags, entry.pointee.connection, tag: entry.pointee.tag,
+      data: entry.pointee.data, length: entry.pointee.length, entry.pointee.cookie)
     free(transfer: slot)
     return true
   }
 
+  /// Fills the event in, all but its payload and segments, of which there are none.
+  @inline(__always)
+  func describe(
+    _ kind: EventKind, _ status: TransportStatus, _ flags: OperationFlags, _ connection: ConnectionIndex, tag: UInt64,
+    data: UInt64, length: UInt64, _ cookie: Cookies
+  ) {
+    event.pointee.kind = kind
+    event.pointee.status = status
+    event.pointee.flags = flags
+    event.pointee.connection = connection
+    event.pointee.tag = tag
+    event.pointee.data = data
+    event.pointee.length = length
+    event.pointee.payload = nil
+    event.pointee.segmentCount = 0
+    event.pointee.cookie = cookie
+  }
+
   // MARK: Frames
 
-  /// Processes one frame, or ends the packet. Returns whether it made an event.pointee.
+  /// Processes one frame, or ends the packet. Returns whether it made an event.
   @inline(__always)
   private mutating func processNextFrame() -> Bool {
     guard cursor.reader.remaining > 0, !cursor.isAbandoned else {

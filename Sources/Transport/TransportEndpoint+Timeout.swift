@@ -133,7 +133,7 @@ extension TransportEndpoint {
     connection.pointee.reset(baseDatagram: configuration.baseDatagram)
     connection.pointee.cookieNotBefore = notBefore
     if connection.pointee.isActive { unmarkActive(connection) }
-    failedConnections.append(connection.pointee.index, status)
+    failedConnections.append(Failure(connection: connection.pointee.index, status: status))
   }
 
   private mutating func freePackets(_ connection: UnsafeMutablePointer<Connection>) {

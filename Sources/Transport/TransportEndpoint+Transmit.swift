@@ -82,7 +82,7 @@ extension TransportEndpoint {
       builder.acknowledges = connection.pointee.received.largest
     }
     var isFull = false
-    if mayElicit { isFull = fill(connection, &builder, &batch, now: now) }
+    if mayElicit { isFull = fill(connection, &builder, &batch) }
     guard builder.isEliciting || (carriesAck && connection.pointee.acknowledgeNow) else {
       builder.cancel(&batch)
       connection.pointee.acknowledgeNow = connection.pointee.acknowledgeNow && carriesAck
@@ -162,7 +162,7 @@ extension TransportEndpoint {
 
   // MARK: Packets of one kind
 
-  private mutating func emit(_ answer: AnswerQueue.Entry, _ batch: inout TransmitBatch) {
+  private mutating func emit(_ answer: Answer, _ batch: inout TransmitBatch) {
     emitAlone(to: answer.address, connection: .max, &batch) { writer in
       if answer.kind == .challenge {
         ChallengePacket(connection: answer.connection, session: answer.session, cookie: answer.cookie).encode(&writer)

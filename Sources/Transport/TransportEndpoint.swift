@@ -40,7 +40,8 @@ public struct TransportEndpoint: ~Copyable {
   // What is over, until `pollEvent` has told.
   var completedOperations = IndexList()
   var finishedTransfers = IndexList()
-  var failedConnections = FailureQueue()
+  /// The oldest are forgotten when nobody asks for them, since their operations tell as well.
+  var failedConnections = RecentQueue<64, Failure>(placeholder: Failure(connection: 0, status: .ok))
 
   /// Staged frames wait for an inbound slot.
   var isStarved = false
@@ -52,8 +53,9 @@ public struct TransportEndpoint: ~Copyable {
   /// The event handed out last; in memory of its own, so that its address is stable.
   let event: UnsafeMutablePointer<Event>
 
-  // Answers that need no connection.
-  var answers = AnswerQueue()
+  /// Answers that need no connection. Who is forgotten asks again.
+  var answers = RecentQueue<32, Answer>(
+    placeholder: Answer(kind: .reset, address: PeerAddress(words: (0, 0, 0)), connection: 0, session: 0))
   let cookieKey: CookieKey
   var randomState: UInt64
   var isClosing = false
@@ -99,7 +101,9 @@ public struct TransportEndpoint: ~Copyable {
   /// The connection to a peer, made when there is none; sends nothing. O(1).
   package mutating func connection(to address: PeerAddress) -> ConnectionIndex {
     if let index = findConnection(address) { return index }
-    if connectionCount == connectionCapacity { growConnections() }
+    if connectionCount == connectionCapacity {
+      doubleCapacity(of: &connections, count: connectionCount, &connectionCapacity)
+    }
     let index = ConnectionIndex(connectionCount)
     let pointer = UnsafeMutablePointer<Connection>.allocate(capacity: 1)
     pointer.initialize(to: Connection(index: index, address: address, baseDatagram: configuration.baseDatagram))
@@ -120,14 +124,6 @@ public struct TransportEndpoint: ~Copyable {
   subscript(index: ConnectionIndex) -> UnsafeMutablePointer<Connection> {
     precondition(Int(index) < connectionCount)
     return connections[Int(index)]
-  }
-
-  private mutating func growConnections() {
-    let larger = UnsafeMutablePointer<UnsafeMutablePointer<Connection>>.allocate(capacity: connectionCapacity * 2)
-    larger.initialize(from: connections, count: connectionCount)
-    connections.deallocate()
-    connections = larger
-    connectionCapacity *= 2
   }
 
   /// Gives buffers back that connections still hold when the endpoint goes away.
@@ -200,9 +196,11 @@ public struct TransportEndpoint: ~Copyable {
   }
 
   /// Whether packets with new payload may be made.
-  var hasSlots: Bool {
-    sentPackets.available > 0 && sentFrames.available > UInt32(Self.controlReserve(configuration))
-  }
+  var hasSlots: Bool { sentPackets.available > 0 && hasFrameSlots }
+
+  /// Whether a frame with new payload leaves enough for what must be answered.
+  @inline(__always)
+  var hasFrameSlots: Bool { sentFrames.available > UInt32(Self.controlReserve(configuration)) }
 
   /// The connection waits for a slot that others have in use.
   mutating func noteShortage(_ connection: UnsafeMutablePointer<Connection>) {
@@ -254,73 +252,20 @@ public struct TransportEndpoint: ~Copyable {
   }
 }
 
-/// Connections whose failure is still to be told: the newest 64.
-struct FailureQueue: BitwiseCopyable {
-  private var entries = InlineArray<64, Entry>(repeating: Entry(connection: 0, status: .ok))
-  private var head = 0
-  private(set) var count = 0
-
-  struct Entry: BitwiseCopyable {
-    var connection: ConnectionIndex
-    var status: TransportStatus
-  }
-
-  /// Remembers a failure; the oldest are forgotten when nobody asks for them, since their operations tell as well.
-  mutating func append(_ connection: ConnectionIndex, _ status: TransportStatus) {
-    if count == 64 {
-      head = (head + 1) % 64
-      count -= 1
-    }
-    entries[(head + count) % 64] = Entry(connection: connection, status: status)
-    count += 1
-  }
-
-  mutating func popFirst() -> Entry? {
-    guard count > 0 else { return nil }
-    let entry = entries[head]
-    head = (head + 1) % 64
-    count -= 1
-    return entry
-  }
+/// A connection that failed, and how.
+struct Failure: BitwiseCopyable {
+  var connection: ConnectionIndex
+  var status: TransportStatus
 }
 
-/// Handshake and reset packets that are due to somebody who is no connection yet. When it is full, the oldest goes:
-/// who asked will ask again.
-struct AnswerQueue: BitwiseCopyable {
-  struct Entry: BitwiseCopyable {
-    var kind: PacketKind
-    var address: PeerAddress
-    var connection: UInt32
-    var session: UInt64
-    var cookie: Cookie
-    /// RESET: the initiator may try again.
-    var mayRetry = false
-  }
-
-  private static var capacity: Int { 32 }
-  private var entries = InlineArray<32, Entry>(
-    repeating: Entry(
-      kind: .reset, address: PeerAddress(words: (0, 0, 0)), connection: 0, session: 0, cookie: Cookie(time: 0, code: 0))
-  )
-  private var head = 0
-  private var count = 0
-
-  var isEmpty: Bool { count == 0 }
-
-  mutating func append(_ entry: Entry) {
-    if count == Self.capacity {
-      head = (head + 1) % Self.capacity
-      count -= 1
-    }
-    entries[(head + count) % Self.capacity] = entry
-    count += 1
-  }
-
-  mutating func popFirst() -> Entry? {
-    guard count > 0 else { return nil }
-    let entry = entries[head]
-    head = (head + 1) % Self.capacity
-    count -= 1
-    return entry
-  }
+/// A handshake or reset packet that is due to somebody who is no connection yet.
+struct Answer: BitwiseCopyable {
+  var kind: PacketKind
+  var address: PeerAddress
+  var connection: UInt32
+  var session: UInt64
+  /// CHALLENGE: the cookie.
+  var cookie = Cookie(time: 0, code: 0)
+  /// RESET: the initiator may try again.
+  var mayRetry = false
 }

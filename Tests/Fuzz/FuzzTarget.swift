@@ -192,7 +192,7 @@ private final class Victim {
       if let payload = event.payload { touch(payload, Int(event.length)) }
       if answers & 1 != 0 {
         holds += 1
-        if let handle = endpoint.hold(cookie: Cookies(UInt64(answers), holds)) { held.append((holds, handle)) }
+        held.append((holds, endpoint.hold(cookie: Cookies(UInt64(answers), holds))))
       } else if event.payload == nil {
         accept(event)
       }
@@ -226,7 +226,6 @@ private final class Victim {
 
   private func answerHeld() {
     guard let (_, handle) = held.popLast() else { return }
-    if let payload = endpoint.heldPayload(handle) { touch(payload, 1) }
     if answers & 1 != 0 {
       endpoint.discardHeld(handle, now: now)
     } else {

@@ -28,7 +28,6 @@ package final class OperationRecord {
   package var isFinished = false
   /// It ended at the target otherwise.
   package var isLost = false
-  package var refusedHolds = 0
 
   /// Source of a message or write, destination of a read.
   package let local: GuardedMemory
@@ -106,7 +105,6 @@ package final class OperationRecord {
     if held != nil { text += ", held" }
     if isFinished { text += ", finished" }
     if isLost { text += ", lost" }
-    if refusedHolds > 0 { text += ", could not be held \(refusedHolds) times" }
     return text
   }
 }

@@ -138,11 +138,7 @@ package final class WorkloadProgram: HostProgram {
     _ event: Event, _ record: OperationRecord, _ host: SimulatedHost, _ network: SimulatedNetwork
   ) {
     if let delay = record.plan.holdFor {
-      guard let handle = host.endpoint.hold(cookie: cookie(record, .heldMessageLost, host)) else {
-        record.refusedHolds += 1
-        network.note("\(host.index) cannot hold \(record.id)")
-        return
-      }
+      let handle = host.endpoint.hold(cookie: cookie(record, .heldMessageLost, host))
       checker.started(record, at: host)
       record.held = handle
       held.append((network.now + delay, record))

@@ -74,7 +74,7 @@ final class Recorder: HostProgram {
     if holds {
       nextCookie += 1
       pending[nextCookie] = message
-      if let handle = host.endpoint.hold(cookie: Cookies(nextCookie)) { held.append((handle, event.length)) }
+      held.append((host.endpoint.hold(cookie: Cookies(nextCookie)), event.length))
     } else if let payload = event.payload {
       var whole = message
       whole.bytes = Array(UnsafeRawBufferPointer(start: payload, count: min(Int(event.length), capacity)))

@@ -174,11 +174,7 @@ package final class AddressVector {
 
   private func addChunk() {
     if chunkCount == chunkCapacity {
-      let larger = UnsafeMutablePointer<UnsafeMutablePointer<Entry>>.allocate(capacity: chunkCapacity * 2)
-      larger.moveInitialize(from: chunks, count: chunkCount)
-      chunks.deallocate()
-      chunks = larger
-      chunkCapacity *= 2
+      doubleCapacity(of: &chunks, count: chunkCount, &chunkCapacity)
     }
     (chunks + chunkCount).initialize(to: .allocate(capacity: 1 << Self.chunkBits))
     chunkCount += 1

@@ -1,5 +1,4 @@
 import CFabric
-import CPlatform
 import Datagram
 
 /// Where the ends of operations are reported.
@@ -133,7 +132,7 @@ package final class CompletionQueue {
     let result = take(into: buffer, count: count, sources: sources)
     let givesWay = result < 0 && engine.shouldGiveWay
     engine.unlock()
-    if givesWay { sched_yield() }
+    if givesWay { Thread.yield() }
     return result
   }
 

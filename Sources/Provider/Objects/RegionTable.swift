@@ -140,20 +140,12 @@ package struct RegionTable: ~Copyable {
       regions[slot].generation &+= 1
       return slot
     }
-    if untouched == capacity { grow() }
+    if untouched == capacity { doubleCapacity(of: &regions, count: untouched, &capacity) }
     let slot = untouched
     untouched += 1
     (regions + slot).initialize(to: Region())
     regions[slot].generation = 1
     return slot
-  }
-
-  private mutating func grow() {
-    let larger = UnsafeMutablePointer<Region>.allocate(capacity: capacity * 2)
-    larger.moveInitialize(from: regions, count: capacity)
-    regions.deallocate()
-    regions = larger
-    capacity *= 2
   }
 
   /// A random key: a peer that was not told it does not guess it.

@@ -71,8 +71,7 @@ extension Port {
       to: UnexpectedMessage(
         connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
         data: event.pointee.data, length: event.pointee.length))
-    guard let handle = transport.hold(cookie: TransferName.unexpected(index)) else { return unexpected.free(index) }
-    entry.pointee.handle = handle
+    entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index))
     unexpected.append(index)
   }
 

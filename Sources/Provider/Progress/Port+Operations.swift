@@ -101,6 +101,16 @@ extension Port {
 
   // MARK: Receives
 
+  /// Whom a receive wants messages from: one connection if it is directed, else any; nil for an address that is not
+  /// there.
+  @inline(__always)
+  private func wantedConnection(_ address: UInt64, _ kind: UInt64) -> ConnectionIndex? {
+    guard address != unspecifiedAddress && (kind == FI_TAGGED ? directsTagged : directsMessages) else {
+      return PostedReceive.anyConnection
+    }
+    return connection(to: address)
+  }
+
   /// Posts a receive. `kind` is FI_MSG or FI_TAGGED; an untagged one has tag 0 and ignores none of it.
   @inline(__always)
   package func receive(
@@ -109,11 +119,7 @@ extension Port {
     guard options.hasReceiveQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
-    var wanted = PostedReceive.anyConnection
-    if address != unspecifiedAddress && (kind == FI_TAGGED ? directsTagged : directsMessages) {
-      guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
-      wanted = connection
-    }
+    guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
     guard let index = prepareReceive(pieces, kind, tag, context, flags) else { return tryAgain() }
     let entry = receives[index]
     entry.pointee.connection = wanted
@@ -176,11 +182,7 @@ extension Port {
     lock()
     defer { unlock() }
     if flags & FI_PEEK == 0 { return claim(pieces, kind, context, flags) }
-    var wanted = PostedReceive.anyConnection
-    if address != unspecifiedAddress && (kind == FI_TAGGED ? directsTagged : directsMessages) {
-      guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
-      wanted = connection
-    }
+    guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
     // Room for the answer comes first: a message must not be claimed or dropped without the program knowing.
     guard binding.receiveQueue._withUnsafeGuaranteedRef({ $0.reserve() }) else { return tryAgain() }
     guard let message = unexpected.find(tagged: kind == FI_TAGGED, tag: tag, ignore: ignore, from: wanted) else {

@@ -1,3 +1,4 @@
+import Containers
 import Datagram
 import Transport
 
@@ -81,13 +82,7 @@ package final class ProgressEngine {
   package func add(_ port: Port) throws(FabricError) {
     if isAutomatic && thread == nil { thread = try ProgressThread(self, try makeWaiter()) }
     do throws(SystemError) { try waiter?.add(port.descriptor) } catch { throw FabricError(code: error.code) }
-    if portCount == portCapacity {
-      let larger = UnsafeMutablePointer<Unmanaged<Port>>.allocate(capacity: portCapacity * 2)
-      larger.initialize(from: ports, count: portCount)
-      ports.deallocate()
-      ports = larger
-      portCapacity *= 2
-    }
+    if portCount == portCapacity { doubleCapacity(of: &ports, count: portCount, &portCapacity) }
     (ports + portCount).initialize(to: .passUnretained(port))
     portCount += 1
     if sleepDeadline != 0 { signal() }

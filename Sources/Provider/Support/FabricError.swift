@@ -13,7 +13,6 @@ package struct FabricError: Error, Equatable {
   package var result: Int32 { -code }
 
   package static var noEntry: FabricError { FabricError(code: FI_ENOENT) }
-  package static var inputOutput: FabricError { FabricError(code: FI_EIO) }
   package static var tryAgain: FabricError { FabricError(code: FI_EAGAIN) }
   package static var noMemory: FabricError { FabricError(code: FI_ENOMEM) }
   package static var accessDenied: FabricError { FabricError(code: FI_EACCES) }
@@ -21,18 +20,12 @@ package struct FabricError: Error, Equatable {
   package static var noDevice: FabricError { FabricError(code: FI_ENODEV) }
   package static var invalidArgument: FabricError { FabricError(code: FI_EINVAL) }
   package static var notImplemented: FabricError { FabricError(code: FI_ENOSYS) }
-  package static var noMessage: FabricError { FabricError(code: FI_ENOMSG) }
   package static var noData: FabricError { FabricError(code: FI_ENODATA) }
-  package static var messageTooLong: FabricError { FabricError(code: FI_EMSGSIZE) }
   package static var noSuchOption: FabricError { FabricError(code: FI_ENOPROTOOPT) }
-  package static var notSupported: FabricError { FabricError(code: FI_EOPNOTSUPP) }
-  package static var addressInUse: FabricError { FabricError(code: FI_EADDRINUSE) }
   package static var addressNotAvailable: FabricError { FabricError(code: FI_EADDRNOTAVAIL) }
   package static var timedOut: FabricError { FabricError(code: FI_ETIMEDOUT) }
   package static var hostUnreachable: FabricError { FabricError(code: FI_EHOSTUNREACH) }
   package static var already: FabricError { FabricError(code: FI_EALREADY) }
-  package static var canceled: FabricError { FabricError(code: FI_ECANCELED) }
-  package static var keyRejected: FabricError { FabricError(code: FI_EKEYREJECTED) }
 
   package static var other: FabricError { FabricError(code: Int32(FI_EOTHER)) }
   package static var tooSmall: FabricError { FabricError(code: Int32(FI_ETOOSMALL)) }
