@@ -120,6 +120,12 @@ extension TransportEndpoint {
   private mutating func nextCompletion() -> Bool {
     if !completedOperations.isEmpty { return nextCompletedOperation() }
     if !finishedTransfers.isEmpty { return nextFinishedTransfer() }
+    if silentCompletions > 0 {
+      event.pointee = Event(.silentlyCompleted)
+      event.pointee.length = UInt64(silentCompletions)
+      silentCompletions = 0
+      return true
+    }
     if let failure = failedConnections.popFirst() {
       event.pointee = Event(.connectionFailed)
       event.pointee.connection = failure.connection

@@ -23,6 +23,9 @@ extension TransportEndpoint {
   private mutating func transmit(
     _ connection: UnsafeMutablePointer<Connection>, _ batch: inout TransmitBatch, now: Instant
   ) -> Bool {
+    if connection.pointee.state == .idle && !connection.pointee.operations.isEmpty {
+      startHandshake(connection, now: now)
+    }
     if connection.pointee.needsInitial {
       emitInitial(connection, &batch)
       return true
@@ -78,7 +81,7 @@ extension TransportEndpoint {
     let carriesAck = connection.pointee.unacknowledged > 0 && connection.pointee.received.count > 0
     if carriesAck {
       let delay = min((now &- connection.pointee.largestReceivedTime) / 1_000, UInt64(UInt16.max))
-      RangeAckFrame.encode(connection.pointee.received, delay: UInt16(delay), &builder.writer)
+      RangeAckFrame.encode(&connection.pointee.received, delay: UInt16(delay), &builder.writer)
       builder.acknowledges = connection.pointee.received.largest
     }
     var isFull = false
