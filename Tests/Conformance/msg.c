@@ -322,7 +322,7 @@ CASE(inject_frees_the_buffer_at_once) {
     post(fi_inject(pair.a.ep, out, length, pair.to_b));
     memset(out, 0, length);
   }
-  for (int i = 0; i < 20; i++) wait_for(pair.b.rx_cq, &slot[i]);
+  wait_for_all(pair.b.rx_cq, slot, 20);
   for (int i = 0; i < 20; i++) verify(in + (size_t)i * length, length, (uint64_t)i);
   expect_quiet(pair.a.tx_cq, 30);  // injected messages complete silently
   free(out);
