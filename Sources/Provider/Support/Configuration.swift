@@ -35,11 +35,11 @@ package struct Configuration {
   /// This process's configuration. Any thread.
   package static var current: Configuration { shared }
 
-  /// Reads the variables through `lookup`, whose texts must stay valid.
+  /// Reads the variables through `lookup`, whose texts must stay valid until this returns.
   package init(lookup: (CString) -> CString?) {
-    providerFilter = NameFilter(Self.text(.provider, lookup))
+    providerFilter = NameFilter(Self.keptText(.provider, lookup))
     answersAliases = Self.truth(.aliases, lookup)
-    interface = Self.text(.interface, lookup)
+    interface = Self.keptText(.interface, lookup)
     portRange = Self.ports(lookup)
     txSize = Self.number(.txSize, 1...Capabilities.maximumQueueSize, lookup)
     rxSize = Self.number(.rxSize, 1...Capabilities.maximumQueueSize, lookup)
@@ -58,11 +58,15 @@ package struct Configuration {
     }
   }
 
-  // The texts are copied because a program may change its environment later.
-  private nonisolated(unsafe) static let shared = Configuration { name in getenv(name).flatMap { CString(strdup($0)) } }
+  private nonisolated(unsafe) static let shared = Configuration { name in getenv(name).map { CString($0) } }
 
   private static func text(_ variable: Variable, _ lookup: (CString) -> CString?) -> CString? {
     lookup(variable.description.environmentName.text)
+  }
+
+  /// A copy, because a program may change its environment later.
+  private static func keptText(_ variable: Variable, _ lookup: (CString) -> CString?) -> CString? {
+    text(variable, lookup).flatMap { CString(strdup($0)) }
   }
 
   private static func truth(_ variable: Variable, _ lookup: (CString) -> CString?) -> Bool {
