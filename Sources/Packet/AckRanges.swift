@@ -27,6 +27,11 @@ package struct AckRanges: BitwiseCopyable {
   @inline(__always)
   package var largest: UInt64 { count == 0 ? 0 : runs[0].last }
 
+  /// Whether numbers are missing so close below the largest that their sender may not know of their loss: within the
+  /// packet threshold (RFC 9002 section 6.1.1).
+  @inline(__always)
+  package var isGapNews: Bool { count > 1 && runs[0].last - runs[0].first < 3 }
+
   /// Numbers are newest first; `index` below `count`.
   @inline(__always)
   package subscript(index: Int) -> Run { runs[index] }
