@@ -3,9 +3,9 @@
 ///
 /// A network loses datagrams at random, too, and a window that is cut for each of them starves (Mathis: 1 % leaves a
 /// dozen datagrams in flight). As in BBR version 3 (draft-ietf-ccwg-bbr, BBRLossThresh), loss is answered when more
-/// than 2 % are lost. The share is taken over some hundred packets, and the answer waits until it is too high by three
-/// standard deviations, since a few packets say little. Where a queue visibly stands, round trips far above the
-/// shortest, any loss is taken for its overflow: the window is cut for that as long as it is more than a burst.
+/// than 2 % are lost, a share that is taken over some hundred packets. Round trips tell the rest: while they show no
+/// queue, it takes 8 %, since what overflows nowhere was lost otherwise, or met a policer; and while a queue visibly
+/// stands, any loss is taken for its overflow, and the window is cut for it as long as it is more than a burst.
 package struct CongestionController: BitwiseCopyable {
   package private(set) var window: Int
   private var slowStartThreshold = Int.max
@@ -17,9 +17,7 @@ package struct CongestionController: BitwiseCopyable {
   /// Bytes that the next round without a response adds: a datagram at first, then twice as many each time.
   private var increment: Int
 
-  // Packets of late, and those of them that were lost.
-  private var packets = 0
-  private var losses = 0
+  private var share = LossShare()
 
   // What to go back to when the losses turn out spurious, and how many have to.
   private var windowBeforeLoss = 0
@@ -34,14 +32,15 @@ package struct CongestionController: BitwiseCopyable {
 
   /// More than RFC 9002's ten datagrams: the receiver's socket buffer is a limit of its own here.
   private static func initialWindow(_ datagramSize: Int) -> Int { max(32 * datagramSize, 128 * 1024) }
-  private var minimumWindow: Int { max(2 * datagramSize, 16 * 1024) }
+  /// RFC 9002 kMinimumWindow: many senders to one receiver may have no more than that each.
+  private var minimumWindow: Int { 2 * datagramSize }
 
   /// Loss is congestion when more than one of so many packets is lost (BBRLossThresh, 2 %).
   private static var bearableLoss: Int { 50 }
-  /// Fewer losses prove nothing.
-  private static var fewestLosses: Int { 4 }
-  /// Packets over which the share of losses is taken, at most; half as many at least.
-  private static var memory: Int { 1_024 }
+  /// The same while there is no queue.
+  private static var bearableWithoutQueue: Int { 12 }
+  /// Shorter queueing is none.
+  private static var shortQueueing: UInt64 { microseconds(20) }
   /// Longer queueing is a queue's, not a host's whose processors are busy.
   private static var longQueueing: UInt64 { milliseconds(1) }
 
@@ -54,7 +53,7 @@ package struct CongestionController: BitwiseCopyable {
 
   /// A packet of `bytes`, sent at `sentTime`, has been acknowledged. `isLimited` tells whether the window was in use.
   package mutating func onAcknowledged(_ bytes: Int, sentTime: Instant, isLimited: Bool) {
-    count(lost: 0)
+    share.count(1, lost: 0)
     guard sentTime > recoveryStart || recoveryStart == 0, isLimited else { return }
     if window < slowStartThreshold {
       window += bytes
@@ -71,9 +70,10 @@ package struct CongestionController: BitwiseCopyable {
   /// A packet sent at `sentTime` was lost. `queueing` is by how much recent round trips exceed the shortest, `shortest`.
   package mutating func onLoss(sentTime: Instant, now: Instant, queueing: UInt64, shortest: UInt64) {
     guard sentTime > recoveryStart || recoveryStart == 0 else { return }
-    count(lost: 1)
+    share.count(1, lost: 1)
+    let isFree = queueing <= max(Self.shortQueueing, shortest / 4)
     let hasQueue = queueing > max(Self.longQueueing, shortest / 2) && window > Self.initialWindow(datagramSize)
-    guard hasQueue || isTooMuch else { return }
+    guard hasQueue || share.exceeds(oneOf: isFree ? Self.bearableWithoutQueue : Self.bearableLoss) else { return }
     remember()
     // Doubling each round, the window may have reached twice of what fits.
     window = max(window < slowStartThreshold ? window / 2 : window * 7 / 10, minimumWindow)
@@ -81,41 +81,23 @@ package struct CongestionController: BitwiseCopyable {
     beginAgain(now)
   }
 
-  /// Counts a packet. Old ones lose weight.
-  @inline(__always)
-  private mutating func count(lost: Int) {
-    packets += 1
-    losses += lost
-    if packets >= Self.memory {
-      packets /= 2
-      losses /= 2
-    }
-  }
-
-  /// Whether more are lost than bearable, by three standard deviations of a count that is bearable on average.
-  private var isTooMuch: Bool {
-    let excess = losses * Self.bearableLoss - packets
-    return losses >= Self.fewestLosses && excess > 0 && excess * excess >= 9 * packets * Self.bearableLoss
-  }
-
   private mutating func remember() {
     windowBeforeLoss = window
     thresholdBeforeLoss = slowStartThreshold
-    spuriousLeft = (losses + 1) / 2
+    spuriousLeft = (share.losses + 1) / 2
   }
 
   private mutating func beginAgain(_ now: Instant) {
     recoveryStart = now
     acknowledged = 0
     increment = datagramSize
-    packets = 0
-    losses = 0
+    share = LossShare()
   }
 
   /// A packet that was given up had arrived after all: the network was late, not lossy. When that is so for half of the
   /// losses that were answered, the answer is taken back.
   package mutating func onSpuriousLoss(sentTime: Instant) {
-    losses = max(losses - 1, 0)
+    share.takeBack()
     guard windowBeforeLoss > window, sentTime <= recoveryStart else { return }
     spuriousLeft -= 1
     guard spuriousLeft <= 0 else { return }

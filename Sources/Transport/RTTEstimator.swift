@@ -1,4 +1,8 @@
-/// Round-trip time of a path (RFC 9002 section 5).
+/// Round-trip time of a path, the peer's wait before it acknowledges included (RFC 9002 section 5).
+///
+/// RFC 9002 subtracts from each sample what the peer says it waited, and adds the most it may wait to its timers. Here a
+/// peer that is idle does not wait at all, and one that is busy often does: timers that know how long the answers of late
+/// took are shorter in the first case and long enough in the second.
 package struct RTTEstimator: BitwiseCopyable {
   /// Assumed before the first sample: a data centre's, not the Internet's 333 ms.
   static var initial: UInt64 { milliseconds(10) }
@@ -35,8 +39,8 @@ package struct RTTEstimator: BitwiseCopyable {
     return recent == .max ? 0 : recent - minimum
   }
 
-  /// Takes a sample. `ackDelay` is what the peer says it held the acknowledgement back.
-  package mutating func update(_ sample: UInt64, ackDelay: UInt64, now: Instant = 0) {
+  /// Takes a sample.
+  package mutating func update(_ sample: UInt64, now: Instant) {
     latest = sample
     noteShortest(sample, now: now)
     guard hasSample else {
@@ -45,11 +49,9 @@ package struct RTTEstimator: BitwiseCopyable {
       variation = sample / 2
       return
     }
-    // A delay that would undercut the minimum is not believed.
-    let adjusted = sample >= minimum &+ ackDelay ? sample - ackDelay : sample
-    let difference = smoothed > adjusted ? smoothed - adjusted : adjusted - smoothed
+    let difference = smoothed > sample ? smoothed - sample : sample - smoothed
     variation = (3 * variation + difference) / 4
-    smoothed = (7 * smoothed + adjusted) / 8
+    smoothed = (7 * smoothed + sample) / 8
   }
 
   private mutating func noteShortest(_ sample: UInt64, now: Instant) {
@@ -68,9 +70,7 @@ package struct RTTEstimator: BitwiseCopyable {
   }
 
   /// How long to wait for an acknowledgement before a probe is sent (RFC 9002 section 6.2.1).
-  package func probeTimeout(maximumAckDelay: UInt64) -> UInt64 {
-    smoothed + max(4 * variation, Self.granularity) + maximumAckDelay
-  }
+  package var probeTimeout: UInt64 { smoothed + max(4 * variation, Self.granularity) }
 
   /// How much later than an acknowledged packet a packet may be before it is lost (RFC 9002 section 6.1.2).
   package var lossDelay: UInt64 { max(max(smoothed, latest) * 9 / 8, Self.granularity) }

@@ -76,9 +76,7 @@ extension TransportEndpoint {
     let isNew = largest > connection.pointee.largestAcked
     connection.pointee.largestAcked = max(largest, connection.pointee.largestAcked)
     noteSpuriousLosses(connection, runs, count)
-    removeAcknowledged(
-      connection, runs, count, largest: largest, delay: microseconds(UInt64(frame.delay)), isLimited: isLimited,
-      now: now)
+    removeAcknowledged(connection, runs, count, largest: largest, isLimited: isLimited, now: now)
     if isNew { detectLosses(connection, now: now) }
     markReady(connection)
     return true
@@ -87,7 +85,7 @@ extension TransportEndpoint {
   /// Takes the packets that the runs name out of flight. Runs descend, packets ascend.
   private mutating func removeAcknowledged(
     _ connection: UnsafeMutablePointer<Connection>, _ runs: InlineArray<33, AckRanges.Run>, _ count: Int,
-    largest: UInt64, delay: UInt64, isLimited: Bool, now: Instant
+    largest: UInt64, isLimited: Bool, now: Instant
   ) {
     var run = count - 1
     var previous: UInt32 = .max
@@ -104,11 +102,7 @@ extension TransportEndpoint {
         continue
       }
       connection.pointee.sent.remove(packet, after: previous, in: sentPackets)
-      if number == largest {
-        // What the peer holds back beyond its word is the path's as far as timers go (RFC 9002 section 5.3).
-        let limit = microseconds(UInt64(connection.pointee.peer.maximumAckDelay))
-        connection.pointee.rtt.update(now &- entry.pointee.time, ackDelay: min(delay, limit), now: now)
-      }
+      if number == largest { connection.pointee.rtt.update(now &- entry.pointee.time, now: now) }
       packetAcknowledged(packet, connection, isLimited: isLimited)
       packet = next
     }
