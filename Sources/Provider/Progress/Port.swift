@@ -99,7 +99,8 @@ package final class Port {
 
   package var descriptor: Int32 { socket.descriptor }
   package var localAddress: SocketAddress { socket.localAddress }
-  package var nextTimeout: Instant { transport.nextTimeout() }
+  /// When to pump although no descriptor says so.
+  package var nextTimeout: Instant { min(transport.nextTimeout(), socket.nextDelivery) }
 
   /// Whether a pump has something to do that no descriptor and no timer will tell of.
   package var hasWork: Bool { transport.wantsTransmit || !batch.isEmpty || inputIndex < inputCount }

@@ -1,4 +1,5 @@
 import CPlatform
+import Datagram
 
 /// What the environment says, read once. Each value that cannot be used is reported and replaced by its default.
 package struct Configuration {
@@ -26,6 +27,8 @@ package struct Configuration {
   package let usesGRO: Bool
   /// Whether to keep to plain POSIX socket calls.
   package let isPortable: Bool
+  /// What to do on purpose to the datagrams that arrive.
+  package let faults: FaultPlan
   /// How many peers the program expects.
   package let universeSize: Int
 
@@ -47,6 +50,7 @@ package struct Configuration {
     usesGSO = Self.truth(.gso, lookup)
     usesGRO = Self.truth(.gro, lookup)
     isPortable = Self.truth(.portable, lookup)
+    faults = Self.faults(lookup)
     universeSize = Self.number(.universeSize, 1...Int(Int32.max), lookup)
     providerFilter.forEachName { name, length in
       if !ProviderName.isKnown(name, length) { Self.warnUnknown(name, length) }
@@ -93,6 +97,20 @@ package struct Configuration {
     }
     warn(.portRange, text)
     return nil
+  }
+
+  /// A plan that does something is told of, so that nobody looks for its effects elsewhere.
+  private static func faults(_ lookup: (CString) -> CString?) -> FaultPlan {
+    guard let text = text(.fault, lookup) else { return FaultPlan() }
+    guard let plan = FaultPlan(text) else {
+      warn(.fault, text)
+      return FaultPlan()
+    }
+    Log.write(.warn, .core) { line in
+      line.append("FI_POLYFILL_FAULT is set, the network is made worse on purpose: ")
+      line.append(text)
+    }
+    return plan
   }
 
   private static func warn(
