@@ -38,6 +38,11 @@ package struct AckRanges: BitwiseCopyable {
     @inline(__always) set { if index == 0 { newest = newValue } else { older[index - 1] = newValue } }
   }
 
+  /// Whether numbers are missing so close below the largest that their sender may not know of their loss: within the
+  /// packet threshold (RFC 9002 section 6.1.1).
+  @inline(__always)
+  package var isGapNews: Bool { count > 1 && newest.last - newest.first < 3 }
+
   /// Whether the number was received, or is so old that it counts as such.
   @inline(__always)
   package func contains(_ number: UInt64) -> Bool {

@@ -289,8 +289,11 @@ extension TransportEndpoint {
     if isLargest { connection.pointee.largestReceivedTime = cursor.now }
     guard cursor.isEliciting else { return }
     oweAcknowledgement(connection, eliciting: true, size: cursor.size, now: cursor.now)
-    // A gap is news for the sender's loss detection.
-    if !inOrder && cursor.packetNumber > 1 { acknowledgeAtOnce(connection) }
+    // A gap is news for the sender's loss detection, and so is what comes right behind it: the sender waits for a few
+    // packets to be sure that it was no detour (RFC 9000 section 13.2.1).
+    if (!inOrder && cursor.packetNumber > 1) || connection.pointee.received.isGapNews {
+      acknowledgeAtOnce(connection)
+    }
     if cursor.flags.contains(.acknowledgeSoon) { connection.pointee.acknowledgeSoon = true }
   }
 }

@@ -38,9 +38,11 @@ extension TransportEndpoint {
       return true
     }
     // A repeated probe is small: if it alone is acknowledged, large datagrams vanish on the path; a peer that was merely
-    // busy acknowledges all.
+    // busy acknowledges all. So is one where datagrams are so large that asking costs less than sending again.
     let isSmall =
-      connection.pointee.state != .established || connection.pointee.probeCount > 1 && connection.pointee.probesDue > 0
+      connection.pointee.state != .established
+      || connection.pointee.probesDue > 0
+        && (connection.pointee.probeCount > 1 || connection.pointee.mtu.current > Self.cheapProbe)
     let datagram = isSmall ? configuration.baseDatagram : connection.pointee.mtu.current
     let maximumSegments = max(1, min(configuration.maximumSegments, 65_507 / datagram))
     var transmit = Transmit(
@@ -142,7 +144,7 @@ extension TransportEndpoint {
     let number = connection.pointee.nextPacketNumber
     connection.pointee.nextPacketNumber &+= 1
     guard builder.isEliciting else { return }
-    connection.pointee.probesDue = 0
+    if connection.pointee.probesDue > 0 { connection.pointee.probesDue -= 1 }
     // mayElicit has seen to it that there is one.
     let packet = sentPackets.allocate()!
     sentPackets[packet].initialize(to: SentPacket(size: UInt32(builder.size), number: number, time: now))
