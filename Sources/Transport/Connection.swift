@@ -33,12 +33,7 @@ struct Connection: BitwiseCopyable {
   /// The peer's id of the session that ended last.
   var endedSession: UInt64 = 0
 
-  // The endpoint's queues.
-  var nextReady: ConnectionIndex = .max
-  var isReady = false
-  var nextActive: ConnectionIndex = .max
-  var previousActive: ConnectionIndex = .max
-  var isActive = false
+  var links = ConnectionLinks()
 
   // Packets sent.
   var nextPacketNumber: UInt64 = 1
@@ -128,11 +123,7 @@ struct Connection: BitwiseCopyable {
     var fresh = Connection(index: index, address: address, baseDatagram: baseDatagram)
     fresh.cookieNotBefore = cookieNotBefore
     fresh.endedSession = state == .established ? peerSession : endedSession
-    fresh.nextReady = nextReady
-    fresh.isReady = isReady
-    fresh.nextActive = nextActive
-    fresh.previousActive = previousActive
-    fresh.isActive = isActive
+    fresh.links = links
     // Messages that are complete, and held, outlive their session.
     fresh.inbound = inbound
     self = fresh

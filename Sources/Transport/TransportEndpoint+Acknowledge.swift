@@ -14,7 +14,7 @@ extension TransportEndpoint {
     if connection.pointee.unacknowledged == 0 {
       acknowledgementsOwed += 1
       connection.pointee.acknowledgeBy = now &+ configuration.acknowledgeDelay
-      markActive(connection)
+      touch(connection)
     }
     connection.pointee.unacknowledged += 1
     connection.pointee.unacknowledgedBytes += size
@@ -41,19 +41,18 @@ extension TransportEndpoint {
     connection.pointee.acknowledgeSoon = false
   }
 
+  /// The peer wants its acknowledgement as soon as this side has nothing else to do.
+  @inline(__always)
+  mutating func acknowledgeSoon(_ connection: UnsafeMutablePointer<Connection>) {
+    connection.pointee.acknowledgeSoon = true
+    hurried.append(connection, in: connections)
+  }
+
   /// The socket was found empty: whoever asked for an early acknowledgement gets it now, since no answer of the program
-  /// carried it.
+  /// carried it. The others get theirs in time, from `handleTimeout`.
   package mutating func pollIdle(now: Instant) {
-    guard acknowledgementsOwed > 0 else { return }
-    var index = firstActive
-    while index != .max {
-      let connection = self[index]
-      if connection.pointee.unacknowledged > 0
-        && (connection.pointee.acknowledgeSoon || connection.pointee.acknowledgeBy <= now)
-      {
-        acknowledgeAtOnce(connection)
-      }
-      index = connection.pointee.nextActive
+    while let connection = hurried.popFirst(in: connections) {
+      if connection.pointee.unacknowledged > 0 && connection.pointee.acknowledgeSoon { acknowledgeAtOnce(connection) }
     }
   }
 

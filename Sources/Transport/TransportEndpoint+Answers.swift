@@ -152,7 +152,6 @@ extension TransportEndpoint {
     entry.pointee.isDeferred = false
     connection.pointee.activePulls += 1
     entry.pointee.granted = nextGrant(0, 0, entry.pointee.wanted, connection)
-    markActive(connection)
     queuePull(.pull, slot, entry.pointee.sequence, connection)
   }
 

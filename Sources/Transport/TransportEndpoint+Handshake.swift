@@ -37,7 +37,6 @@ extension TransportEndpoint {
     connection.pointee.awaitingSince = now
     beginReceiving(connection)
     sendInitial(connection, now: now)
-    markActive(connection)
   }
 
   /// Makes an INITIAL due, and the next one in case it goes unanswered.
@@ -73,7 +72,6 @@ extension TransportEndpoint {
     let target = min(
       configuration.interfaceDatagram, configuration.maximumDatagram, Int(min(parameters.maximumDatagram, 65_507)))
     connection.pointee.mtu.start(target: target)
-    markActive(connection)
     markReady(connection)
   }
 

@@ -11,7 +11,7 @@ extension TransportEndpoint {
       guard hasRoomToStart(connection, frame) else {
         // Kept rather than dropped: what else the packet brings, say the bytes that free a slot at its sender, would have
         // to come again with it.
-        isStarved = true
+        noteStarved(connection)
         stage(frame, connection, position: 0)
         return false
       }
@@ -145,7 +145,7 @@ extension TransportEndpoint {
     if !isPulled {
       inbound[slot].pointee.isIncomplete = true
       connection.pointee.incompleteEager += 1
-      markActive(connection)
+      touch(connection)
     }
     cursor.transfer = slot
     cursor.answer = .transfer
@@ -308,7 +308,7 @@ extension TransportEndpoint {
       return false
     }
     if position == 0 && !hasRoomToStart(connection, frame) {
-      isStarved = true
+      noteStarved(connection)
       // Another block may have what is missing of an operation that holds a slot.
       waitStaged(block, frame.operation, connection)
       return false
@@ -316,7 +316,7 @@ extension TransportEndpoint {
     cursor.isAbandoned = false
     let isEvent = position == 0 ? start(frame, connection) : false
     if position < 0 && !continueStarted(frame, connection) {
-      isStarved = true
+      noteStarved(connection)
       cursor.draining = nil
       return false
     }
@@ -363,18 +363,15 @@ extension TransportEndpoint {
     cursor.replayedBlock = .max
   }
 
-  /// There are inbound slots again: somebody's staged frames may go on.
+  /// Staged frames of the connection wait for an inbound slot.
+  private mutating func noteStarved(_ connection: UnsafeMutablePointer<Connection>) {
+    starved.append(connection, in: connections)
+  }
+
+  /// There are inbound slots again: the staged frames of whoever has waited longest may go on.
   mutating func feedStarved() {
-    isStarved = false
-    var index = firstActive
-    while index != .max {
-      let connection = self[index]
-      if !connection.pointee.staged.isEmpty && cursor.draining == nil {
-        cursor.draining = connection
-      } else if !connection.pointee.staged.isEmpty {
-        isStarved = true
-      }
-      index = connection.pointee.nextActive
+    while let connection = starved.popFirst(in: connections) {
+      guard connection.pointee.staged.isEmpty else { return cursor.draining = connection }
     }
   }
 

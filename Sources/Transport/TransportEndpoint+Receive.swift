@@ -70,7 +70,7 @@ extension TransportEndpoint {
       heard(connection, now: now)
       // The acknowledgement may have been lost.
       oweAcknowledgement(connection, eliciting: true, size: 0, now: now)
-      connection.pointee.acknowledgeSoon = true
+      acknowledgeSoon(connection)
       return
     }
     cursor.isActive = true
@@ -103,11 +103,12 @@ extension TransportEndpoint {
     if cursor.answer != .none { settle() }
     if cursor.replayedBlock != .max { freeReplayedBlock() }
     if nextCompletion() { return UnsafePointer(event) }
-    if isStarved && inbound.available > 0 { feedStarved() }
     while cursor.isActive {
       if processNextFrame() { return UnsafePointer(event) }
       if nextCompletion() { return UnsafePointer(event) }
     }
+    // Not before the packet under way is over: its connection is drained next.
+    if cursor.draining == nil && !starved.isEmpty && inbound.available > 0 { feedStarved() }
     while let connection = cursor.draining {
       if drainStaged(connection) { return UnsafePointer(event) }
       if nextCompletion() { return UnsafePointer(event) }
@@ -273,7 +274,7 @@ extension TransportEndpoint {
   private mutating func answerDropped(_ connection: UnsafeMutablePointer<Connection>) {
     guard connection.pointee.received.count > 0 else { return }
     oweAcknowledgement(connection, eliciting: true, size: 0, now: cursor.now)
-    connection.pointee.acknowledgeSoon = true
+    acknowledgeSoon(connection)
   }
 
   /// All frames are processed: the packet counts as received.
@@ -294,7 +295,7 @@ extension TransportEndpoint {
     if (!inOrder && cursor.packetNumber > 1) || connection.pointee.received.isGapNews {
       acknowledgeAtOnce(connection)
     }
-    if cursor.flags.contains(.acknowledgeSoon) { connection.pointee.acknowledgeSoon = true }
+    if cursor.flags.contains(.acknowledgeSoon) { acknowledgeSoon(connection) }
   }
 }
 

@@ -11,16 +11,33 @@ extension TransportEndpoint {
   /// Larger packets are not sent again before it is known that they were lost.
   static var cheapProbe: Int { 9_000 }
 
-  /// When `handleTimeout` is due; `never` when nothing is timed. O(connections with something under way).
-  package func nextTimeout() -> Instant {
-    var earliest = never
-    var index = firstActive
-    while index != .max {
-      let connection = self[index]
-      earliest = min(earliest, deadline(connection))
-      index = connection.pointee.nextActive
+  /// When `handleTimeout` is due; `never` when nothing is timed. Costs what happened since the last call, however many
+  /// connections there are.
+  package mutating func nextTimeout() -> Instant {
+    settleTimers()
+    while timers.firstDeadline != never {
+      let index = timers.first
+      let due = deadline(self[index])
+      if due <= timers.firstDeadline { return due }
+      postpone(index, to: due)
     }
-    return earliest
+    return never
+  }
+
+  /// Tells `timers` of connections that may have something to do earlier than it knows. What is to be done later than
+  /// it knows is found out when the time has come: that happens with every packet, and usually to be earlier again soon.
+  @inline(__always)
+  private mutating func settleTimers() {
+    while let connection = touched.popFirst(in: connections) {
+      statistics.timersExamined += 1
+      let due = deadline(connection)
+      if due < timers.deadline(of: connection.pointee.index) { timers.set(connection.pointee.index, due) }
+    }
+  }
+
+  private mutating func postpone(_ index: ConnectionIndex, to due: Instant) {
+    statistics.timersExamined += 1
+    if due == never { timers.remove(index) } else { timers.set(index, due) }
   }
 
   private func deadline(_ connection: UnsafeMutablePointer<Connection>) -> Instant {
@@ -40,14 +57,21 @@ extension TransportEndpoint {
     return max(connection.pointee.lastReceived, connection.pointee.lastElicitingSent) &+ Self.keepAliveInterval
   }
 
-  /// Does what time has made due. Follow up with `pollEvent` and `pollTransmit`.
+  /// Does what time has made due; O(1) when that is nothing. Follow up with `pollEvent` and `pollTransmit`.
   package mutating func handleTimeout(now: Instant) {
-    var index = firstActive
-    while index != .max {
+    settleTimers()
+    while timers.firstDeadline <= now {
+      let index = timers.first
       let connection = self[index]
-      let next = connection.pointee.nextActive
+      let due = deadline(connection)
+      guard due <= now else {
+        postpone(index, to: due)
+        continue
+      }
+      // Once in a call: what stays due, since it takes a transmit, is looked at again in the next.
+      timers.remove(index)
       handleTimeout(connection, now: now)
-      index = next
+      touch(connection)
     }
   }
 
@@ -66,18 +90,11 @@ extension TransportEndpoint {
       }
       probe(connection, now: now)
     }
-    if isAtRest(connection) { unmarkActive(connection) }
   }
 
   private func hasLostPatience(_ connection: UnsafeMutablePointer<Connection>, now: Instant) -> Bool {
     connection.pointee.awaitingSince != never
       && now &- connection.pointee.awaitingSince >= connection.pointee.patience
-  }
-
-  private func isAtRest(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
-    connection.pointee.unacknowledged == 0 && connection.pointee.sent.isEmpty
-      && connection.pointee.initialDeadline == never && !connection.pointee.hasWorkUnderWay
-      && !hasFrames(connection)
   }
 
   /// Nothing came back for the probe timeout: sends two packets that ask for an answer (RFC 9002 section 6.2.4), since
@@ -144,7 +161,6 @@ extension TransportEndpoint {
     let notBefore = max(connection.pointee.cookieNotBefore, now)
     connection.pointee.reset(baseDatagram: configuration.baseDatagram)
     connection.pointee.cookieNotBefore = notBefore
-    if connection.pointee.isActive { unmarkActive(connection) }
     failedConnections.append(Failure(connection: connection.pointee.index, status: status))
   }
 

@@ -87,7 +87,10 @@ extension TransportEndpoint {
       builder.acknowledges = connection.pointee.received.largest
     }
     var isFull = false
-    if mayElicit { isFull = fill(connection, &builder, &batch) }
+    if mayElicit {
+      isFull = fill(connection, &builder, &batch)
+      if sentFrames.available == 0 { noteShortage(connection) }
+    }
     guard builder.isEliciting || (carriesAck && connection.pointee.acknowledgeNow) else {
       builder.cancel(&batch)
       connection.pointee.acknowledgeNow = connection.pointee.acknowledgeNow && carriesAck
@@ -162,7 +165,7 @@ extension TransportEndpoint {
   private mutating func sentEliciting(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
     connection.pointee.lastElicitingSent = now
     if connection.pointee.awaitingSince == never { connection.pointee.awaitingSince = now }
-    markActive(connection)
+    touch(connection)
   }
 
   // MARK: Packets of one kind

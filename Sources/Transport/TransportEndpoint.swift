@@ -28,15 +28,20 @@ public struct TransportEndpoint: ~Copyable {
   var postedCount = 0
 
   // Connections.
-  private var connections: UnsafeMutablePointer<UnsafeMutablePointer<Connection>>
+  private(set) var connections: ConnectionTable
   private var connectionCapacity = 16
   private(set) var connectionCount = 0
   private var byAddress = HashIndex()
-  var firstReady: ConnectionIndex = .max
-  var lastReady: ConnectionIndex = .max
-  var firstActive: ConnectionIndex = .max
+  /// Connections that have something to send.
+  private var ready = ConnectionQueue(.toTransmit)
+  /// Connections whose timers may have moved since `timers` was told.
+  var touched = ConnectionQueue(.forTimers)
+  /// When connections have something to do: for each that is not touched its next deadline, or an earlier time.
+  var timers = DeadlineHeap()
   /// Connections that owe an acknowledgement.
   var acknowledgementsOwed = 0
+  /// Those of them whose peer asked for it early.
+  var hurried = ConnectionQueue(.toAcknowledge)
 
   // What is over, until `pollEvent` has told.
   var completedOperations = IndexList()
@@ -45,10 +50,12 @@ public struct TransportEndpoint: ~Copyable {
   /// The oldest are forgotten when nobody asks for them, since their operations tell as well.
   var failedConnections = RecentQueue<64, Failure>(placeholder: Failure(connection: 0, status: .ok))
 
-  /// Staged frames wait for an inbound slot.
-  var isStarved = false
-  /// A connection has something to send and found no slot for its packet or frames.
-  var isShortOfSlots = false
+  /// Connections whose staged frames wait for an inbound slot.
+  var starved = ConnectionQueue(.forRoom)
+  /// Connections that have something to send and found no slot for its packet or frames.
+  private var shortOfSlots = ConnectionQueue(.forSlots)
+  /// The connection that `isDrained` last found with something to do.
+  private var undrained = 0
 
   // The datagram being processed.
   var cursor = ReceiveCursor()
@@ -111,6 +118,7 @@ public struct TransportEndpoint: ~Copyable {
       doubleCapacity(of: &connections, count: connectionCount, &connectionCapacity)
     }
     let index = ConnectionIndex(connectionCount)
+    timers.makeRoom(for: index)
     let pointer = UnsafeMutablePointer<Connection>.allocate(capacity: 1)
     pointer.initialize(to: Connection(index: index, address: address, baseDatagram: configuration.baseDatagram))
     connections[connectionCount] = pointer
@@ -156,43 +164,17 @@ public struct TransportEndpoint: ~Copyable {
   /// The connection has something to send: it takes its turn in `pollTransmit`.
   @inline(__always)
   mutating func markReady(_ connection: UnsafeMutablePointer<Connection>) {
-    guard !connection.pointee.isReady else { return }
-    connection.pointee.isReady = true
-    connection.pointee.nextReady = .max
-    if lastReady == .max {
-      firstReady = connection.pointee.index
-    } else {
-      self[lastReady].pointee.nextReady = connection.pointee.index
-    }
-    lastReady = connection.pointee.index
+    touch(connection)
+    ready.append(connection, in: connections)
   }
 
-  mutating func popReady() -> UnsafeMutablePointer<Connection>? {
-    guard firstReady != .max else { return nil }
-    let connection = self[firstReady]
-    firstReady = connection.pointee.nextReady
-    if firstReady == .max { lastReady = .max }
-    connection.pointee.isReady = false
-    return connection
-  }
-
-  /// The connection has timers from now on.
   @inline(__always)
-  mutating func markActive(_ connection: UnsafeMutablePointer<Connection>) {
-    guard !connection.pointee.isActive else { return }
-    connection.pointee.isActive = true
-    connection.pointee.previousActive = .max
-    connection.pointee.nextActive = firstActive
-    if firstActive != .max { self[firstActive].pointee.previousActive = connection.pointee.index }
-    firstActive = connection.pointee.index
-  }
+  mutating func popReady() -> UnsafeMutablePointer<Connection>? { ready.popFirst(in: connections) }
 
-  mutating func unmarkActive(_ connection: UnsafeMutablePointer<Connection>) {
-    let next = connection.pointee.nextActive
-    let previous = connection.pointee.previousActive
-    if next != .max { self[next].pointee.previousActive = previous }
-    if previous != .max { self[previous].pointee.nextActive = next } else { firstActive = next }
-    connection.pointee.isActive = false
+  /// Something happened after which the connection may have something to do earlier than it had.
+  @inline(__always)
+  mutating func touch(_ connection: UnsafeMutablePointer<Connection>) {
+    touched.append(connection, in: connections)
   }
 
   /// A number nobody can guess without the seed.
@@ -210,18 +192,15 @@ public struct TransportEndpoint: ~Copyable {
 
   /// The connection waits for a slot that others have in use.
   mutating func noteShortage(_ connection: UnsafeMutablePointer<Connection>) {
-    isShortOfSlots = true
-    markActive(connection)
+    shortOfSlots.append(connection, in: connections)
   }
 
-  /// There are slots again: whoever waited for one may go on.
+  /// There are slots again: some of those that waited for one may go on, the longest waiting first.
   mutating func endShortage() {
-    isShortOfSlots = false
-    var index = firstActive
-    while index != .max {
-      let connection = self[index]
+    var turns = 32
+    while turns > 0, let connection = shortOfSlots.popFirst(in: connections) {
       if connection.pointee.state != .idle { markReady(connection) }
-      index = connection.pointee.nextActive
+      turns -= 1
     }
   }
 
@@ -229,25 +208,37 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Whether `pollTransmit` may have something.
   @inline(__always)
-  package var wantsTransmit: Bool { firstReady != .max || !answers.isEmpty || (isShortOfSlots && hasSlots) }
+  package var wantsTransmit: Bool { !ready.isEmpty || !answers.isEmpty || (isShortOfSlots && hasSlots) }
 
-  /// Nothing of this side's is unacknowledged or unsent.
+  @inline(__always)
+  var isShortOfSlots: Bool { !shortOfSlots.isEmpty }
+
+  /// Nothing of this side's is unacknowledged or unsent. O(1) while that is not so, O(connections) in all to find out
+  /// that it is.
   package var isDrained: Bool {
-    for index in 0..<connectionCount {
-      let connection = connections[index]
-      guard connection.pointee.operations.isEmpty, connection.pointee.responses.isEmpty,
-        connection.pointee.sent.isEmpty, !connection.pointee.needsClose, connection.pointee.control.isEmpty,
-        connection.pointee.retransmit.isEmpty, !connection.pointee.acknowledgeNow
-      else { return false }
+    mutating get {
+      for _ in 0..<connectionCount {
+        if undrained >= connectionCount { undrained = 0 }
+        guard Self.isDrained(connections[undrained]) else { return false }
+        undrained += 1
+      }
+      return answers.isEmpty
     }
-    return answers.isEmpty
+  }
+
+  private static func isDrained(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    connection.pointee.operations.isEmpty && connection.pointee.responses.isEmpty && connection.pointee.sent.isEmpty
+      && !connection.pointee.needsClose && connection.pointee.control.isEmpty && connection.pointee.retransmit.isEmpty
+      && !connection.pointee.acknowledgeNow
   }
 
   /// Nothing is in flight, queued, held or timed: the endpoint will do nothing until it is called.
   package var isQuiet: Bool {
-    let usage = usage
-    return isDrained && acknowledgementsOwed == 0 && firstReady == .max && usage.operations == 0 && usage.inbound == 0
-      && usage.frames == 0 && usage.packets == 0 && usage.ranges == 0 && usage.staged == 0 && usage.scatters == 0
+    mutating get {
+      let usage = usage
+      return isDrained && acknowledgementsOwed == 0 && ready.isEmpty && usage.operations == 0 && usage.inbound == 0
+        && usage.frames == 0 && usage.packets == 0 && usage.ranges == 0 && usage.staged == 0 && usage.scatters == 0
+    }
   }
 
   /// What is in use of each slab: all zero when nothing is under way.

@@ -50,6 +50,23 @@ import Testing
     for entry in used { pool.deallocate(entry.buffer, count: entry.count) }
   }
 
+  /// After a burst the pool has a bounded number of bytes, and what it handed out before is still usable.
+  @Test func givesBackWhatABurstTook() {
+    var pool = BufferPool(keeping: 100_000)
+    let burst = (0..<50).map { (buffer: pool.allocate(1_000 * $0), count: 1_000 * $0) }
+    let used = pool.reserved
+    check(used > 1_000_000 && pool.kept == 0)
+    let last = pool.allocate(64)
+    for entry in burst { pool.deallocate(entry.buffer, count: entry.count) }
+    check(pool.kept > 50_000 && pool.kept <= 100_000 && pool.reserved == pool.kept + 64)
+    last.initializeMemory(as: UInt8.self, repeating: 1, count: 64)
+    pool.deallocate(last, count: 64)
+    let again = (0..<50).map { (buffer: pool.allocate(1_000 * $0), count: 1_000 * $0) }
+    check(pool.reserved >= used)
+    for entry in again { pool.deallocate(entry.buffer, count: entry.count) }
+    check(pool.kept <= 100_000)
+  }
+
   @Test func steadyStateNeedsNoMemory() {
     var pool = BufferPool()
     let sizes = [64, 100, 1_000, 65_536]

@@ -4,7 +4,7 @@ import Testing
 import Transport
 
 /// The containers behind reference types, since #expect copies what it calls methods of.
-private final class Receives {
+final class Receives {
   var queue: ReceiveQueue
   init(_ capacity: Int) { queue = ReceiveQueue(capacity: capacity) }
 
@@ -40,7 +40,7 @@ private final class Receives {
   }
 }
 
-private final class Unexpected {
+final class Unexpected {
   var queue: UnexpectedQueue
   init(_ capacity: Int) { queue = UnexpectedQueue(capacity: capacity) }
 

@@ -7,7 +7,9 @@ package struct PostedReceive: ListLinked {
   package var previous: UInt32
   /// The only peer it matches, or `anyConnection`; once matched, the sender.
   package var connection: ConnectionIndex
-  package var sliceCount: UInt32
+  package var sliceCount: UInt16
+  /// In one of the chains of `WaitingReceives`.
+  var isChained = false
   /// What its completion says: FI_RECV with FI_MSG or FI_TAGGED, and FI_COMPLETION if a success is reported at all.
   package var flags: UInt64
   /// The tag asked for; once matched, the sender's.
@@ -22,6 +24,121 @@ package struct PostedReceive: ListLinked {
 
   /// Stands for every peer (FI_ADDR_UNSPEC).
   package static var anyConnection: ConnectionIndex { .max }
+
+  /// Whether it takes a message.
+  @inline(__always)
+  func fits(_ tag: UInt64, _ connection: ConnectionIndex) -> Bool {
+    (self.tag ^ tag) & ~ignore == 0 && (self.connection == connection || self.connection == Self.anyConnection)
+  }
+}
+
+/// Waiting receives of one kind, in the order of posting.
+///
+/// The first few are looked at one by one. Once a message fits none of them, all others stand in chains as well, by tag
+/// and peer, or all in one if they ignore bits of the tag; and those posted later join them, until no chain has any. So
+/// whoever receives in the order of posting pays for no chains, and nobody for a long list. Receives only ever move
+/// forward: one that is in no chain is among the first few.
+private struct WaitingReceives: ~Copyable {
+  private var list = IndexList()
+  private var chains: HashChains
+  /// All receives but the first few are in chains.
+  private var isChaining = false
+  /// Receives that were looked at beyond the first few.
+  private(set) var steps: UInt64 = 0
+
+  init(capacity: Int) { chains = HashChains(capacity: capacity, chains: capacity / 2 + 1) }
+
+  var first: UInt32 { list.first }
+
+  @inline(__always)
+  mutating func append(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
+    slab[index].pointee.isChained = false
+    if isChaining && list.count >= Self.firstFew { chain(index, in: slab) }
+    list.append(index, in: slab)
+  }
+
+  @inline(__always)
+  mutating func remove(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
+    list.remove(index, in: slab)
+    if slab[index].pointee.isChained { unchain(index, in: slab) }
+  }
+
+  @inline(never)
+  private mutating func chain(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
+    slab[index].pointee.isChained = true
+    chains.append(index, to: chain(of: slab[index]))
+  }
+
+  @inline(never)
+  private mutating func unchain(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
+    chains.remove(index, from: chain(of: slab[index]))
+    isChaining = chains.count > 0
+  }
+
+  /// The first receive that fits a message; `Slab.none` when none does.
+  @inline(__always)
+  mutating func find(
+    _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+  ) -> UInt32 {
+    var index = list.first
+    var left = Self.firstFew
+    while index != .max {
+      let entry = slab[index]
+      if entry.pointee.fits(tag, connection) { return index }
+      index = entry.pointee.next
+      left &-= 1
+      if left == 0 { return index == .max ? index : findInChains(from: index, tag, connection, in: slab) }
+    }
+    return .max
+  }
+
+  /// The first that fits from `successor` on, which follows the first few.
+  @inline(never)
+  private mutating func findInChains(
+    from successor: UInt32, _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+  ) -> UInt32 {
+    if !isChaining {
+      isChaining = true
+      var index = successor
+      while index != .max {
+        chain(index, in: slab)
+        index = slab[index].pointee.next
+      }
+    }
+    var best = find(chains.chain(Self.hash(tag, connection)), tag, connection, in: slab)
+    best = older(
+      best, find(chains.chain(Self.hash(tag, PostedReceive.anyConnection)), tag, connection, in: slab))
+    return older(best, find(chains.unhashed, tag, connection, in: slab))
+  }
+
+  /// The first of a chain that fits.
+  private mutating func find(
+    _ chain: Int, _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+  ) -> UInt32 {
+    var index = chains.first(chain)
+    while index != .max {
+      steps &+= 1
+      if slab[index].pointee.fits(tag, connection) { break }
+      index = chains.next(index)
+    }
+    return index
+  }
+
+  private func older(_ left: UInt32, _ right: UInt32) -> UInt32 {
+    if left == .max { return right }
+    return right != .max && chains.isOlder(right, than: left) ? right : left
+  }
+
+  private func chain(of entry: UnsafeMutablePointer<PostedReceive>) -> Int {
+    entry.pointee.ignore == 0
+      ? chains.chain(Self.hash(entry.pointee.tag, entry.pointee.connection)) : chains.unhashed
+  }
+
+  private static func hash(_ tag: UInt64, _ connection: ConnectionIndex) -> UInt64 {
+    mix(tag ^ UInt64(connection) &* 0x9E37_79B9_7F4A_7C15)
+  }
+
+  private static var firstFew: UInt32 { 8 }
 }
 
 /// Posted receives that wait for a message, in the order of posting: tagged and untagged ones apart.
@@ -33,18 +150,22 @@ package struct PostedReceive: ListLinked {
 package struct ReceiveQueue: ~Copyable {
   private var slab: Slab<PostedReceive>
   private let vectors: UnsafeMutablePointer<Slice>
-  private var tagged = IndexList()
-  private var untagged = IndexList()
+  private var tagged: WaitingReceives
+  private var untagged: WaitingReceives
 
   package init(capacity: Int) {
     slab = Slab(capacity: capacity)
     vectors = .allocate(capacity: capacity * Capabilities.iovLimit)
+    tagged = WaitingReceives(capacity: capacity)
+    untagged = WaitingReceives(capacity: capacity)
   }
 
   deinit { vectors.deallocate() }
 
   /// Receives from post to completion.
   package var count: Int { Int(slab.count) }
+  /// Receives that were looked at one by one beyond the first few of their kind.
+  package var steps: UInt64 { tagged.steps &+ untagged.steps }
   /// Receives that may still be posted.
   package var available: Int { Int(slab.available) }
 
@@ -56,7 +177,7 @@ package struct ReceiveQueue: ~Copyable {
   package mutating func allocate(_ slices: UnsafePointer<Slice>, count: Int) -> UInt32? {
     guard let index = slab.allocate() else { return nil }
     let entry = slab[index]
-    entry.pointee.sliceCount = UInt32(truncatingIfNeeded: count)
+    entry.pointee.sliceCount = UInt16(truncatingIfNeeded: count)
     if count == 1 {
       entry.pointee.slice = slices.pointee
       entry.pointee.capacity = slices.pointee.count
@@ -89,12 +210,12 @@ package struct ReceiveQueue: ~Copyable {
   @inline(__always)
   package mutating func take(tagged isTagged: Bool, tag: UInt64, from connection: ConnectionIndex) -> UInt32? {
     if isTagged {
-      let index = find(tagged, tag, connection)
+      let index = tagged.find(tag, connection, in: slab)
       if index == .max { return nil }
       tagged.remove(index, in: slab)
       return index
     }
-    let index = find(untagged, tag, connection)
+    let index = untagged.find(tag, connection, in: slab)
     if index == .max { return nil }
     untagged.remove(index, in: slab)
     return index
@@ -102,35 +223,19 @@ package struct ReceiveQueue: ~Copyable {
 
   /// Takes out the oldest waiting receive that was posted with `context`; nil if there is none.
   package mutating func take(context: UInt) -> UInt32? {
-    var index = find(tagged, context)
+    var index = find(from: tagged.first, context)
     if index != .max {
       tagged.remove(index, in: slab)
       return index
     }
-    index = find(untagged, context)
+    index = find(from: untagged.first, context)
     if index == .max { return nil }
     untagged.remove(index, in: slab)
     return index
   }
 
-  @inline(__always)
-  private func find(_ list: IndexList, _ tag: UInt64, _ connection: ConnectionIndex) -> UInt32 {
-    var index = list.first
-    while index != .max {
-      let entry = slab[index]
-      let wanted = entry.pointee.connection
-      if (entry.pointee.tag ^ tag) & ~entry.pointee.ignore == 0
-        && (wanted == connection || wanted == PostedReceive.anyConnection)
-      {
-        return index
-      }
-      index = entry.pointee.next
-    }
-    return .max
-  }
-
-  private func find(_ list: IndexList, _ context: UInt) -> UInt32 {
-    var index = list.first
+  private func find(from first: UInt32, _ context: UInt) -> UInt32 {
+    var index = first
     while index != .max && slab[index].pointee.context != context { index = slab[index].pointee.next }
     return index
   }

@@ -10,6 +10,8 @@ package struct UnexpectedMessage: ListLinked {
   package var connection: ConnectionIndex
   package var flags: OperationFlags
   package var isClaimed = false
+  /// In the chains of `WaitingMessages`.
+  var isChained = false
   package var tag: UInt64
   package var data: UInt64
   package var length: UInt64
@@ -23,6 +25,98 @@ package struct UnexpectedMessage: ListLinked {
     self.data = data
     self.length = length
   }
+
+  /// Whether a receive takes it.
+  @inline(__always)
+  func fits(_ tag: UInt64, _ ignore: UInt64, _ connection: ConnectionIndex) -> Bool {
+    (self.tag ^ tag) & ~ignore == 0 && (connection == PostedReceive.anyConnection || connection == self.connection)
+  }
+}
+
+/// Messages of one kind in the order of arrival.
+///
+/// The first few are looked at one by one. Once a receive fits none of them, all others stand in chains as well, by tag,
+/// and by tag and peer, as in `WaitingReceives`.
+private struct WaitingMessages: ~Copyable {
+  private var list = IndexList()
+  /// All messages but the first few are in chains.
+  private var isChaining = false
+  private var byTag: HashChains
+  private var byTagAndPeer: HashChains
+  /// Messages that were looked at beyond the first few.
+  private(set) var steps: UInt64 = 0
+
+  init(capacity: Int) {
+    byTag = HashChains(capacity: capacity, chains: capacity / 4 + 1)
+    byTagAndPeer = HashChains(capacity: capacity, chains: capacity / 4 + 1)
+  }
+
+  @inline(__always)
+  var isEmpty: Bool { list.isEmpty }
+
+  mutating func append(_ index: UInt32, in slab: borrowing Slab<UnexpectedMessage>) {
+    slab[index].pointee.isChained = false
+    if isChaining && list.count >= Self.firstFew { chain(index, in: slab) }
+    list.append(index, in: slab)
+  }
+
+  mutating func remove(_ index: UInt32, in slab: borrowing Slab<UnexpectedMessage>) {
+    let message = slab[index]
+    list.remove(index, in: slab)
+    guard message.pointee.isChained else { return }
+    byTag.remove(index, from: chain(message.pointee.tag))
+    byTagAndPeer.remove(index, from: chain(message.pointee.tag, message.pointee.connection))
+    isChaining = byTag.count > 0
+  }
+
+  private mutating func chain(_ index: UInt32, in slab: borrowing Slab<UnexpectedMessage>) {
+    let message = slab[index]
+    message.pointee.isChained = true
+    byTag.append(index, to: chain(message.pointee.tag))
+    byTagAndPeer.append(index, to: chain(message.pointee.tag, message.pointee.connection))
+  }
+
+  /// The first message that fits a receive; `Slab.none` when none does.
+  mutating func find(
+    _ tag: UInt64, _ ignore: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<UnexpectedMessage>
+  ) -> UInt32 {
+    var index = list.first
+    // With bits to ignore there is no hash.
+    var left = ignore == 0 ? Self.firstFew : .max
+    while index != .max && left > 0 {
+      if slab[index].pointee.fits(tag, ignore, connection) { return index }
+      index = slab[index].pointee.next
+      left -= 1
+    }
+    if index == .max { return index }
+    if !isChaining { chainAll(from: index, in: slab) }
+    let isAny = connection == PostedReceive.anyConnection
+    index = isAny ? byTag.first(chain(tag)) : byTagAndPeer.first(chain(tag, connection))
+    while index != .max {
+      steps &+= 1
+      if slab[index].pointee.fits(tag, 0, connection) { break }
+      index = isAny ? byTag.next(index) : byTagAndPeer.next(index)
+    }
+    return index
+  }
+
+  @inline(never)
+  private mutating func chainAll(from successor: UInt32, in slab: borrowing Slab<UnexpectedMessage>) {
+    isChaining = true
+    var index = successor
+    while index != .max {
+      chain(index, in: slab)
+      index = slab[index].pointee.next
+    }
+  }
+
+  private func chain(_ tag: UInt64) -> Int { byTag.chain(mix(tag)) }
+
+  private func chain(_ tag: UInt64, _ connection: ConnectionIndex) -> Int {
+    byTagAndPeer.chain(mix(tag ^ UInt64(connection) &* 0x9E37_79B9_7F4A_7C15))
+  }
+
+  private static var firstFew: UInt32 { 8 }
 }
 
 /// Messages that nobody waits for yet, in the order of arrival. The transport keeps their bytes and bounds them.
@@ -30,17 +124,23 @@ package struct UnexpectedMessage: ListLinked {
 /// Not thread-safe; the owner serializes.
 package struct UnexpectedQueue: ~Copyable {
   private var slab: Slab<UnexpectedMessage>
-  private var tagged = IndexList()
-  private var untagged = IndexList()
+  private var tagged: WaitingMessages
+  private var untagged: WaitingMessages
   private var claimed = IndexList()
 
-  package init(capacity: Int) { slab = Slab(capacity: capacity) }
+  package init(capacity: Int) {
+    slab = Slab(capacity: capacity)
+    tagged = WaitingMessages(capacity: capacity)
+    untagged = WaitingMessages(capacity: capacity)
+  }
 
   @inline(__always)
   package func isEmpty(tagged isTagged: Bool) -> Bool { isTagged ? tagged.isEmpty : untagged.isEmpty }
 
   /// All messages, claimed ones included.
   package var count: Int { Int(slab.count) }
+  /// Messages that were looked at one by one beyond the first few of their kind.
+  package var steps: UInt64 { tagged.steps &+ untagged.steps }
 
   @inline(__always)
   package subscript(index: UInt32) -> UnsafeMutablePointer<UnexpectedMessage> { slab[index] }
@@ -62,18 +162,12 @@ package struct UnexpectedQueue: ~Copyable {
   }
 
   /// The first message that fits a receive, left in its place; nil if none does.
-  package func find(tagged isTagged: Bool, tag: UInt64, ignore: UInt64, from connection: ConnectionIndex) -> UInt32? {
-    var index = isTagged ? tagged.first : untagged.first
-    while index != .max {
-      let message = slab[index]
-      if (message.pointee.tag ^ tag) & ~ignore == 0
-        && (connection == PostedReceive.anyConnection || connection == message.pointee.connection)
-      {
-        return index
-      }
-      index = message.pointee.next
-    }
-    return nil
+  package mutating func find(
+    tagged isTagged: Bool, tag: UInt64, ignore: UInt64, from connection: ConnectionIndex
+  ) -> UInt32? {
+    let index =
+      isTagged ? tagged.find(tag, ignore, connection, in: slab) : untagged.find(tag, ignore, connection, in: slab)
+    return index == .max ? nil : index
   }
 
   /// Sets a message aside: only `find(claimedBy:)` with the same context finds it from now on.

@@ -22,7 +22,7 @@ extension Port {
     }
     processInput(now)
     if isEmpty { transport.pollIdle(now: now) }
-    if transport.nextTimeout() <= now { transport.handleTimeout(now: now) }
+    transport.handleTimeout(now: now)
     drain(now)
     if transport.wantsTransmit { flush(now) }
     return !isEmpty
