@@ -31,10 +31,10 @@ void die(const char *format, ...) {
 // ---- options ------------------------------------------------------------------------------------------------------
 
 static const char usage[] =
-    "usage: PROGRAM -t TEST [-s SERVER -P PORT] [options]   without -s: the server, which prints its port\n"
-    "  -p PROVIDER   -a OWN_ADDRESS   -c CPU   -S SIZE,SIZE,...   -d SECONDS per measurement\n"
-    "  -w WINDOW (64)   -f FOOTPRINT in bytes (16 MiB)   -T tagged   -i inject   -b blocking waits\n"
-    "  -g SEGMENT in bytes   -F datagrams larger than a segment too";
+    "usage: PROGRAM [-s SERVER -P PORT] [options] TEST...   without -s: the server, which prints its port\n"
+    "  TEST is NAME:SIZE,SIZE,...[:tagged][:inject][:window=N]; the window is 64 where it is not given\n"
+    "  -p PROVIDER   -a OWN_ADDRESS   -c CPU   -d SECONDS per measurement   -f FOOTPRINT in bytes (16 MiB)\n"
+    "  -b blocking waits   -g SEGMENT in bytes   -F datagrams larger than a segment too   -n only probe";
 
 static size_t parse_size(const char *text, char **end) {
   errno = 0;
@@ -50,50 +50,62 @@ static size_t parse_one_size(const char *text) {
   return value;
 }
 
-static void parse_sizes(const char *text, struct options *options) {
-  options->size_count = 0;
+static void parse_sizes(const char *text, struct spec *spec) {
   for (;;) {
     char *end;
-    if (options->size_count == list_max) die("too many sizes\n%s", usage);
-    options->sizes[options->size_count++] = parse_size(text, &end);
+    if (spec->size_count == list_max) die("too many sizes\n%s", usage);
+    spec->sizes[spec->size_count++] = parse_size(text, &end);
     if (!*end) return;
     if (*end != ',') die("not a list of sizes: %s\n%s", text, usage);
     text = end + 1;
   }
 }
 
+static void parse_spec(char *text, struct spec *spec) {
+  *spec = (struct spec){.window = 64};
+  spec->name = strtok(text, ":");
+  const char *sizes = strtok(NULL, ":");
+  if (!spec->name || !sizes) die("not a test: %s\n%s", text, usage);
+  parse_sizes(sizes, spec);
+  for (const char *option; (option = strtok(NULL, ":"));) {
+    if (strcmp(option, "tagged") == 0) {
+      spec->tagged = true;
+    } else if (strcmp(option, "inject") == 0) {
+      spec->inject = true;
+    } else if (strncmp(option, "window=", 7) == 0) {
+      spec->window = parse_one_size(option + 7);
+    } else {
+      die("no option %s\n%s", option, usage);
+    }
+  }
+  if (!spec->window) die("%s", usage);
+}
+
 void parse_options(int argc, char **argv, struct options *options) {
-  *options = (struct options){.address = "127.0.0.1",
-                              .cpu = -1,
-                              .test = "",
-                              .sizes = {64},
-                              .size_count = 1,
-                              .seconds = 0.2,
-                              .window = 64,
-                              .footprint = 16 << 20,
-                              .segment = 1472};
+  *options = (struct options){
+      .address = "127.0.0.1", .cpu = -1, .seconds = 0.2, .footprint = 16 << 20, .segment = 1472};
   int option;
-  while ((option = getopt(argc, argv, "p:a:s:P:c:t:S:d:w:f:g:TibF")) != -1) {
+  while ((option = getopt(argc, argv, "p:a:s:P:c:d:f:g:bFn")) != -1) {
     switch (option) {
       case 'p': options->provider = optarg; break;
       case 'a': options->address = optarg; break;
       case 's': options->peer = optarg; break;
       case 'P': options->port = (int)parse_one_size(optarg); break;
       case 'c': options->cpu = (int)parse_one_size(optarg); break;
-      case 't': options->test = optarg; break;
-      case 'S': parse_sizes(optarg, options); break;
       case 'd': options->seconds = strtod(optarg, NULL); break;
-      case 'w': options->window = parse_one_size(optarg); break;
       case 'f': options->footprint = parse_one_size(optarg); break;
       case 'g': options->segment = parse_one_size(optarg); break;
-      case 'T': options->tagged = true; break;
-      case 'i': options->inject = true; break;
       case 'b': options->blocking = true; break;
       case 'F': options->fragment = true; break;
+      case 'n': options->probe = true; break;
       default: die("%s", usage);
     }
   }
-  if (optind != argc || options->window == 0 || !(options->seconds > 0)) die("%s", usage);
+  for (; optind < argc; optind++) {
+    if (options->spec_count == list_max) die("too many tests\n%s", usage);
+    parse_spec(argv[optind], &options->specs[options->spec_count++]);
+  }
+  if (!(options->seconds > 0) || (!options->spec_count && !options->probe)) die("%s", usage);
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody reads what we would print
 }
 
@@ -153,10 +165,10 @@ bool matches(const void *buffer, size_t length, uint64_t seed) {
   return true;
 }
 
-size_t window_for(const struct options *options, size_t size) {
-  size_t fit = options->footprint / (size ? size : 1);
+size_t window_for(size_t window, size_t footprint, size_t size) {
+  size_t fit = footprint / (size ? size : 1);
   if (fit < 2) fit = 2;
-  return options->window < fit ? options->window : fit;
+  return window < fit ? window : fit;
 }
 
 // ---- statistics ---------------------------------------------------------------------------------------------------
@@ -190,14 +202,8 @@ double samples_quantile(struct samples *samples, double quantile) {
 
 // ---- results ------------------------------------------------------------------------------------------------------
 
-static void print_key(const struct options *options, const char *test, size_t size) {
-  printf("{\"test\": \"%s\", \"size\": %zu, \"tagged\": %s, \"inject\": %s", test, size,
-         options->tagged ? "true" : "false", options->inject ? "true" : "false");
-}
-
-void result_begin(const struct options *options, const char *test, size_t size, const char *variant) {
-  print_key(options, test, size);
-  printf(", \"variant\": \"%s\", \"values\": {", variant);
+void result_begin(size_t spec, size_t size, const char *variant) {
+  printf("{\"test\": %zu, \"size\": %zu, \"variant\": \"%s\", \"values\": {", spec, size, variant);
 }
 
 static bool more_values;
@@ -214,9 +220,8 @@ void result_end(void) {
   more_values = false;
 }
 
-void result_failed(const struct options *options, const char *test, size_t size, const char *reason) {
-  print_key(options, test, size);
-  printf(", \"failed\": \"%s\"}\n", reason);
+void result_failed(size_t spec, size_t size, const char *reason) {
+  printf("{\"test\": %zu, \"size\": %zu, \"failed\": \"%s\"}\n", spec, size, reason);
   fflush(stdout);
 }
 

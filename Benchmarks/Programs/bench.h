@@ -13,24 +13,31 @@
 
 enum { list_max = 32 };
 
+// One test and how to run it: NAME:SIZE,SIZE,...[:tagged][:inject][:window=N] on the command line.
+struct spec {
+  char *name;
+  size_t sizes[list_max];
+  size_t size_count;
+  size_t window;  // operations outstanding
+  bool tagged;
+  bool inject;    // fi_inject, where the size allows
+};
+
 // The command line; both programs understand all of it and use what concerns them.
 struct options {
-  const char *provider;   // -p: name for fi_getinfo
-  const char *address;    // -a: our own address
-  const char *peer;       // -s: where the server is; NULL: we are the server
-  int port;               // -P: the server's TCP port (client)
-  int cpu;                // -c: the CPU to run on; -1: any
-  const char *test;       // -t
-  size_t sizes[list_max];  // -S: comma list
-  size_t size_count;
-  double seconds;         // -d: how long one measurement should take
-  size_t window;          // -w: operations outstanding
-  size_t footprint;       // -f: bytes of buffers at one side that the window may not exceed
-  size_t segment;         // -g: payload of one UDP segment (udp_limit)
-  bool tagged;            // -T
-  bool inject;            // -i: fi_inject where the size allows
-  bool blocking;          // -b: sleep in fi_cq_sread or poll instead of polling
-  bool fragment;          // -F: also datagrams beyond the MTU (udp_limit)
+  const char *provider;  // -p: name for fi_getinfo
+  const char *address;   // -a: our own address
+  const char *peer;      // -s: where the server is; NULL: we are the server
+  int port;              // -P: the server's TCP port (client)
+  int cpu;               // -c: the CPU to run on; -1: any
+  double seconds;        // -d: how long one measurement should take
+  size_t footprint;      // -f: bytes of buffers at one side that a window may not exceed
+  size_t segment;        // -g: payload of one UDP segment (udp_limit)
+  bool blocking;         // -b: sleep in fi_cq_sread or poll instead of polling
+  bool fragment;         // -F: also datagrams beyond the MTU (udp_limit)
+  bool probe;            // -n: only say what the library offers
+  struct spec specs[list_max];
+  size_t spec_count;
 };
 
 // Parses the command line; prints the usage and ends the process when it is wrong.
@@ -57,7 +64,7 @@ bool matches(const void *buffer, size_t length, uint64_t seed);
 
 // How many buffers of `size` are in use at one side: the window, less where the footprint would be exceeded, but enough
 // to overlap two.
-size_t window_for(const struct options *options, size_t size);
+size_t window_for(size_t window, size_t footprint, size_t size);
 
 // ---- statistics ---------------------------------------------------------------------------------------------------
 
@@ -76,12 +83,12 @@ double samples_quantile(struct samples *samples, double quantile);
 
 // ---- results ------------------------------------------------------------------------------------------------------
 
-// One line of JSON on standard output: what was measured, then name-value pairs in any number.
-void result_begin(const struct options *options, const char *test, size_t size, const char *variant);
+// One line of JSON on standard output: which test of the command line, which size, then name-value pairs in any number.
+void result_begin(size_t spec, size_t size, const char *variant);
 void result_value(const char *name, double value);
 void result_end(void);
 // A line that says why there is no result.
-void result_failed(const struct options *options, const char *test, size_t size, const char *reason);
+void result_failed(size_t spec, size_t size, const char *reason);
 
 // ---- agreement ----------------------------------------------------------------------------------------------------
 
@@ -89,6 +96,7 @@ void result_failed(const struct options *options, const char *test, size_t size,
 enum command { command_end, command_size, command_run };
 struct order {
   uint64_t command;
+  uint64_t spec;
   uint64_t size;
   uint64_t count;
   uint64_t flags;

@@ -53,7 +53,6 @@ void endpoint_open(const struct options *options, size_t operations, size_t byte
   struct fi_info *info = endpoint.info = find_provider(options);
   if (!info) die("not offered");
   endpoint.blocking = options->blocking;
-  endpoint.tagged = options->tagged;
   check(fi_fabric(info->fabric_attr, &endpoint.fabric, NULL));
   check(fi_domain(endpoint.fabric, info, &endpoint.domain, NULL));
   struct fi_cq_attr cq = {.format = FI_CQ_FORMAT_TAGGED,

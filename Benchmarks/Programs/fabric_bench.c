@@ -27,6 +27,7 @@ struct test {
 static struct {
   const struct test *test;
   struct options options;
+  const struct spec *spec;
   int connection;
   size_t size;
   size_t window;   // sends, writes or reads outstanding
@@ -96,7 +97,7 @@ static void prepare_stream_client(uint64_t count, bool verify) {
 
 static void drive_stream(uint64_t count, bool verify) {
   (void)verify;
-  if (run.options.inject) {
+  if (run.spec->inject) {
     for (uint64_t i = 0; i < count; i++) {
       post_inject(run.size);
       if (i % run.window == 0) make_progress();
@@ -120,7 +121,7 @@ static void report_rate(uint64_t count) {
 
 // ---- there and back -----------------------------------------------------------------------------------------------
 
-static size_t reply_length(void) { return strcmp(run.test->name, "transfer") == 0 ? reply_size : run.size; }
+static size_t reply_length(void) { return strcmp(run.spec->name, "transfer") == 0 ? reply_size : run.size; }
 
 static void prepare_ping(uint64_t count, bool verify) {
   ring_arrange(sends, ping_depth, run.size);
@@ -133,7 +134,7 @@ static void prepare_ping(uint64_t count, bool verify) {
 }
 
 static void send_ping(size_t length) {
-  if (run.options.inject) {
+  if (run.spec->inject) {
     post_inject(length);
   } else {
     post_send(length);
@@ -166,7 +167,7 @@ static void drive_ping(uint64_t count, bool verify) {
 }
 
 static void report_ping(uint64_t count) {
-  double trips = strcmp(run.test->name, "transfer") == 0 ? 1 : 2;
+  double trips = strcmp(run.spec->name, "transfer") == 0 ? 1 : 2;
   result_value("mean_us", run.elapsed / (double)count / trips * 1e6);
   result_value("p50_us", samples_quantile(&durations, 0.5) / trips * 1e6);
   result_value("p99_us", samples_quantile(&durations, 0.99) / trips * 1e6);
@@ -177,7 +178,7 @@ static void report_ping(uint64_t count) {
 
 // ---- remote memory ------------------------------------------------------------------------------------------------
 
-static bool reads(void) { return strcmp(run.test->name, "read") == 0; }
+static bool reads(void) { return strcmp(run.spec->name, "read") == 0; }
 
 static void prepare_rma_server(uint64_t count, bool verify) {
   (void)count;
@@ -304,29 +305,49 @@ static const struct test tests[] = {
 static bool is_unexpected(void) { return run.test->serve == serve_unexpected; }
 static bool is_ping(void) { return run.test->serve == serve_ping; }
 
+static void choose_test(const struct spec *spec) {
+  run.spec = spec;
+  run.test = NULL;
+  for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+    if (strcmp(tests[i].name, spec->name) == 0) run.test = &tests[i];
+  }
+  if (!run.test) die("no test %s", spec->name);
+  endpoint.tagged = spec->tagged;
+}
+
 // Both sides come to the same numbers: they have the same options and provider.
 static void choose_size(size_t size) {
-  const struct options *options = &run.options;
+  size_t footprint = run.options.footprint;
   size_t sendable = endpoint.info->tx_attr->size, receivable = endpoint.info->rx_attr->size;
   run.size = size;
-  run.window = window_for(options, size);
-  if (is_unexpected() && run.window == options->window) run.window = unexpected_depth;
-  if (is_ping()) run.window = ping_depth;
-  if (sendable && run.window > sendable && !is_unexpected()) run.window = sendable;
-  // A receiver that is busy for a moment still has somewhere to put what arrives.
-  struct options deeper = *options;
-  deeper.window = 4 * run.window;
-  run.depth = is_unexpected() || is_ping() ? run.window : window_for(&deeper, size);
+  if (is_ping()) {
+    run.window = run.depth = ping_depth;
+  } else if (is_unexpected()) {
+    run.window = run.depth = window_for(unexpected_depth, footprint, size);
+  } else {
+    run.window = window_for(run.spec->window, footprint, size);
+    if (sendable && run.window > sendable) run.window = sendable;
+    // A receiver that is busy for a moment still has somewhere to put what arrives.
+    run.depth = window_for(4 * run.window, footprint, size);
+  }
   if (receivable && run.depth > receivable) run.depth = receivable;
 }
 
-static size_t operations_needed(void) { return 4 * run.options.window + 2 * unexpected_depth; }
+static size_t operations_needed(void) {
+  size_t needed = unexpected_depth;
+  for (size_t i = 0; i < run.options.spec_count; i++) {
+    if (4 * run.options.specs[i].window > needed) needed = 4 * run.options.specs[i].window;
+  }
+  return needed;
+}
 
 static size_t bytes_needed(void) {
   size_t needed = run.options.footprint;
-  for (size_t i = 0; i < run.options.size_count; i++) {
-    size_t size = run.options.sizes[i];
-    if (ping_depth * size > needed) needed = ping_depth * size;
+  for (size_t i = 0; i < run.options.spec_count; i++) {
+    const struct spec *spec = &run.options.specs[i];
+    for (size_t s = 0; s < spec->size_count; s++) {
+      if (ping_depth * spec->sizes[s] > needed) needed = ping_depth * spec->sizes[s];
+    }
   }
   return needed;
 }
@@ -339,6 +360,7 @@ static void serve(void) {
     hear(run.connection, &order, sizeof order, make_progress);
     if (order.command == command_end) return;
     if (order.command == command_size) {
+      choose_test(&run.options.specs[order.spec]);
       choose_size(order.size);
       continue;
     }
@@ -396,16 +418,17 @@ static uint64_t measure_batches(void) {
   return batches * run.window;
 }
 
-static void measure(size_t size) {
-  if (run.options.inject && size > endpoint.info->tx_attr->inject_size) {
-    result_failed(&run.options, run.test->name, size, "beyond the inject size");
+static void measure(size_t spec, size_t size) {
+  choose_test(&run.options.specs[spec]);
+  if (run.spec->inject && size > endpoint.info->tx_attr->inject_size) {
+    result_failed(spec, size, "beyond the inject size");
     return;
   }
   if (size > endpoint.info->ep_attr->max_msg_size) {
-    result_failed(&run.options, run.test->name, size, "beyond the largest message");
+    result_failed(spec, size, "beyond the largest message");
     return;
   }
-  struct order order = {.command = command_size, .size = size};
+  struct order order = {.command = command_size, .spec = spec, .size = size};
   tell(run.connection, &order, sizeof order);
   choose_size(size);
   request(run.window, true);
@@ -417,9 +440,16 @@ static void measure(size_t size) {
     if (count < run.window) count = run.window;
     request(count, false);
   }
-  result_begin(&run.options, run.test->name, size, "");
+  result_begin(spec, size, "");
   run.test->report(count);
   result_end();
+}
+
+static void drive(void) {
+  for (size_t spec = 0; spec < run.options.spec_count; spec++) {
+    for (size_t i = 0; i < run.options.specs[spec].size_count; i++) measure(spec, run.options.specs[spec].sizes[i]);
+  }
+  tell(run.connection, &(struct order){.command = command_end}, sizeof(struct order));
 }
 
 // Whether the library has a variable of this name, of any provider.
@@ -451,25 +481,20 @@ static void stuck(int signal_number) {
 int main(int argc, char **argv) {
   parse_options(argc, argv, &run.options);
   pin_to_cpu(run.options.cpu);
-  if (strcmp(run.options.test, "probe") == 0) {
+  if (run.options.probe) {
     probe(&run.options);
     return 0;
   }
-  for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-    if (strcmp(tests[i].name, run.options.test) == 0) run.test = &tests[i];
-  }
-  if (!run.test) die("no test %s", run.options.test);
   signal(SIGALRM, stuck);
   alarm(run_seconds_max);
+  run.connection = meet(&run.options);  // first, so that both sides open their endpoints at the same time
   endpoint_open(&run.options, operations_needed(), bytes_needed());
-  run.connection = meet(&run.options);
   endpoint_introduce(run.connection);
   if (run.options.peer) {
-    for (size_t i = 0; i < run.options.size_count; i++) measure(run.options.sizes[i]);
-    tell(run.connection, &(struct order){.command = command_end}, sizeof(struct order));
+    drive();
   } else {
     serve();
   }
   fflush(stdout);
-  _exit(0);  // closing order is another test's business
+  _exit(0);  // closing in order is another test's business
 }

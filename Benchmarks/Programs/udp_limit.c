@@ -52,6 +52,7 @@ struct acknowledgement {
 };
 
 static struct options options;
+static const struct spec *spec;  // the test in progress
 static int connection;
 static int unconnected, connected;  // sockets
 static int udp;                     // the one in use
@@ -312,10 +313,11 @@ struct variant {
 #define WINDOW(kibibytes) ((uint64_t)(kibibytes) << flag_window_shift)
 
 static const struct variant stream_variants[] = {
-    {"gso, window 512 KiB", WINDOW(512)},
+    {"gso, window 256 KiB", WINDOW(256)},
     {"gso, window 2 MiB", WINDOW(2048)},
-    {"datagram, window 512 KiB", WINDOW(512) | flag_datagrams},
+    {"datagram, window 256 KiB", WINDOW(256) | flag_datagrams},
     {"datagram, window 2 MiB", WINDOW(2048) | flag_datagrams},
+    {"datagram, window 4 MiB", WINDOW(4096) | flag_datagrams},
 };
 
 static const struct variant ping_variants[] = {
@@ -325,7 +327,7 @@ static const struct variant ping_variants[] = {
     {"datagram", flag_datagrams},
 };
 
-static bool is_ping(void) { return strcmp(options.test, "pingpong") == 0; }
+static bool is_ping(void) { return strcmp(spec->name, "pingpong") == 0; }
 
 static bool applies(const struct variant *variant, size_t size) {
   bool bare = variant->flags & flag_bare;
@@ -347,7 +349,7 @@ static uint64_t window_bytes(const struct order *order) { return order->flags >>
 // ---- messages in one direction ------------------------------------------------------------------------------------
 
 static char *source;  // the sender's buffers
-static size_t slots_for(size_t size) { return window_for(&options, size); }
+static size_t slots_for(size_t size) { return window_for(spec->window, options.footprint, size); }
 
 static bool serve_stream(const struct order *order) {
   uint64_t total = order->count * order->size, half = window_bytes(order) / 2, acknowledged = 0;
@@ -444,6 +446,7 @@ static void serve(void) {
   for (;;) {
     hear(connection, &order, sizeof order, NULL);
     if (order.command == command_end) return;
+    spec = &options.specs[order.spec];
     drain_socket();
     use_variant(&order);
     bool verify = order.flags & order_verify;
@@ -458,7 +461,7 @@ static void serve(void) {
 }
 
 static struct outcome request(const struct variant *variant, size_t size, uint64_t count, bool verify) {
-  struct order order = {.command = command_run, .size = size, .count = count,
+  struct order order = {.command = command_run, .spec = (uint64_t)(spec - options.specs), .size = size, .count = count,
                         .flags = variant->flags | (verify ? order_verify : 0)};
   drain_socket();
   use_variant(&order);
@@ -476,7 +479,7 @@ static struct outcome request(const struct variant *variant, size_t size, uint64
 
 static void report(const struct variant *variant, size_t size, uint64_t count, const struct outcome *outcome) {
   double bytes = (double)count * (double)size;
-  result_begin(&options, options.test, size, variant->name);
+  result_begin((size_t)(spec - options.specs), size, variant->name);
   if (is_ping()) {
     result_value("mean_us", outcome->elapsed / (double)count / 2 * 1e6);
   } else {
@@ -506,35 +509,45 @@ static void measure(const struct variant *variant, size_t size) {
   if (outcome.good) {
     report(variant, size, count, &outcome);
   } else {
-    fprintf(stderr, "%s, %zu bytes, %s: a datagram was lost\n", options.test, size, variant->name);
+    fprintf(stderr, "%s, %zu bytes, %s: a datagram was lost\n", spec->name, size, variant->name);
   }
+}
+
+static void drive(void) {
+  for (size_t i = 0; i < options.spec_count; i++) {
+    spec = &options.specs[i];
+    if (!is_ping() && strcmp(spec->name, "stream") != 0) die("no test %s", spec->name);
+    const struct variant *variants = is_ping() ? ping_variants : stream_variants;
+    size_t count = is_ping() ? sizeof ping_variants / sizeof *variants : sizeof stream_variants / sizeof *variants;
+    for (size_t s = 0; s < spec->size_count; s++) {
+      for (size_t v = 0; v < count; v++) {
+        if (applies(&variants[v], spec->sizes[s])) measure(&variants[v], spec->sizes[s]);
+      }
+    }
+  }
+  tell(connection, &(struct order){.command = command_end}, sizeof(struct order));
 }
 
 int main(int argc, char **argv) {
   parse_options(argc, argv, &options);
   pin_to_cpu(options.cpu);
-  if (!is_ping() && strcmp(options.test, "stream") != 0) die("no test %s", options.test);
   size_t bytes = options.footprint;
-  for (size_t i = 0; i < options.size_count; i++) {
-    size_t needed = slots_for(options.sizes[i]) * options.sizes[i];
-    if (needed > bytes) bytes = needed;
+  for (size_t i = 0; i < options.spec_count; i++) {
+    spec = &options.specs[i];
+    for (size_t s = 0; s < spec->size_count; s++) {
+      size_t needed = slots_for(spec->sizes[s]) * spec->sizes[s];
+      if (needed > bytes) bytes = needed;
+    }
   }
   source = allocate(bytes);
   in.memory = allocate(bytes);
   for (int i = 0; i < burst; i++) in.staging[i] = allocate(65536);
   connection = meet(&options);
   open_sockets();
-  if (!options.peer) {
+  if (options.peer) {
+    drive();
+  } else {
     serve();
-    return 0;
   }
-  const struct variant *variants = is_ping() ? ping_variants : stream_variants;
-  size_t count = is_ping() ? sizeof ping_variants / sizeof *variants : sizeof stream_variants / sizeof *variants;
-  for (size_t s = 0; s < options.size_count; s++) {
-    for (size_t v = 0; v < count; v++) {
-      if (applies(&variants[v], options.sizes[s])) measure(&variants[v], options.sizes[s]);
-    }
-  }
-  tell(connection, &(struct order){.command = command_end}, sizeof(struct order));
   return 0;
 }
