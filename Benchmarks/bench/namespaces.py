@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 from .programs import Failed, Side
 
+LINK = "wire"  # the interface at each end
 
-def ip(*words: str) -> None:
+
+def ip(*words: str) -> str:
   done = subprocess.run(["ip", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
                         check=False)
   if done.returncode:
     raise Failed(f"ip {' '.join(words)}: {done.stderr.strip()}")
+  return done.stdout
+
+
+def wait_until_up(name: str) -> None:
+  """The kernel finds out some time later that a link has a carrier."""
+  deadline = time.monotonic() + 5
+  while "state UP" not in ip("-n", name, "link", "show", LINK):
+    if time.monotonic() > deadline:
+      raise Failed(f"the link of {name} does not come up")
+    time.sleep(0.02)
 
 
 class Hosts:
@@ -29,10 +42,12 @@ class Hosts:
       for name in self.names:
         ip("netns", "add", name)
         ip("-n", name, "link", "set", "lo", "up")
-      ip("link", "add", "link", "netns", self.names[0], "type", "veth", "peer", "name", "link", "netns", self.names[1])
+      ip("link", "add", LINK, "netns", self.names[0], "type", "veth", "peer", "name", LINK, "netns", self.names[1])
       for name, address in zip(self.names, self.addresses):
-        ip("-n", name, "address", "add", f"{address}/24", "dev", "link")
-        ip("-n", name, "link", "set", "link", "mtu", str(self.mtu), "up")
+        ip("-n", name, "address", "add", f"{address}/24", "dev", LINK)
+        ip("-n", name, "link", "set", LINK, "mtu", str(self.mtu), "up")
+      for name in self.names:
+        wait_until_up(name)
     except BaseException:
       self.__exit__()
       raise

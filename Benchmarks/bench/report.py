@@ -107,7 +107,7 @@ def print_tables(results: Results, problems: list[str]) -> None:
 
   console = Console()
   if not console.is_terminal:
-    console = Console(width=60 + 22 * len(visible_columns(results)))
+    console = Console(width=80 + 25 * len(visible_columns(results)))  # a file has no edge
   for section in sections(results):
     table = Table(title=section.title, title_justify="left", header_style="bold")
     table.add_column("")
@@ -138,8 +138,8 @@ def target_rows(results: Results) -> list[tuple[str, str, str, str]]:
   rows = []
   for target in targets(results):
     unit = target.unit if target.unit == "×" else f" {target.unit}".rstrip()
-    value = f"{number(target.value)}{unit} {target.how}".strip() if not math.isnan(target.value) else ""
-    bound = f"{'at most' if target.at_most else 'at least'} {number(target.bound)}{unit}"
+    value = f"{number(target.value)}{unit}" if not math.isnan(target.value) else ""
+    bound = f"{'at most' if target.at_most else 'at least'} {target.bound:g}{unit} {target.how}".strip()
     rows.append((target.what, value, bound, target.verdict))
   return rows
 

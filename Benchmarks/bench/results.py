@@ -88,6 +88,17 @@ class Results:
         for name, cell in variants.items():
           if wanted(name) and cell.median == best:
             row.cells[column] = Cell(cell.samples, cell.failed, name)
+    self.share_limits()
+
+  def share_limits(self) -> None:
+    """What the raw program's stream reaches is the limit of every other way to move messages of that size."""
+    for row in self.rows.values():
+      if row.metric not in ("rate", "bandwidth") or row.test in ("stream", "cpu"):
+        continue
+      stream = self.row(row.network, "stream", row.size, row.metric)
+      for column in ("limit", "limit-gso"):
+        if stream and column in stream.cells:
+          row.cells[column] = stream.cells[column]
 
   def save(self, path: Path) -> None:
     def cell(value: Cell) -> dict:
