@@ -95,6 +95,7 @@ static void arrange(struct ring *ring, char *memory, size_t count, size_t size) 
   ring->count = count;
   ring->size = size;
   ring->posted = ring->completed = 0;
+  ring->ordered = false;
   for (size_t i = 0; i < count; i++) {
     ring->operations[i].buffer = memory + i * size;
     ring->operations[i].busy = false;
@@ -167,9 +168,20 @@ void wait_for_receives(uint64_t completed) {
 
 // ---- posting ------------------------------------------------------------------------------------------------------
 
+// One that is free, looked for from the place where it is if operations complete in order.
+static struct operation *free_operation(struct ring *ring) {
+  size_t first = ring->posted % ring->count;
+  size_t candidates = ring->ordered ? 1 : ring->count;
+  for (size_t i = 0; i < candidates; i++) {
+    struct operation *operation = &ring->operations[(first + i) % ring->count];
+    if (!operation->busy) return operation;
+  }
+  return NULL;
+}
+
 static struct operation *next_operation(struct ring *ring) {
-  struct operation *operation = &ring->operations[ring->posted % ring->count];
-  while (operation->busy) wait_for_completions();
+  struct operation *operation;
+  while (!(operation = free_operation(ring))) wait_for_completions();
   operation->busy = true;
   operation->sequence = ring->posted++;
   return operation;
@@ -209,22 +221,19 @@ void post_send(size_t length) {
 }
 
 bool try_post_send(size_t length, double patience) {
-  struct operation *operation = &endpoint.sends.operations[endpoint.sends.posted % endpoint.sends.count];
   double deadline = seconds() + patience;
   for (;;) {
-    if (!operation->busy) {
-      ssize_t result = send_operation(operation, length);
-      if (result != -FI_EAGAIN) {
-        check_result(result, "fi_send");
-        break;
-      }
+    struct operation *operation = free_operation(&endpoint.sends);
+    ssize_t result = operation ? send_operation(operation, length) : -FI_EAGAIN;
+    if (result != -FI_EAGAIN) {
+      check_result(result, "fi_send");
+      operation->busy = true;
+      operation->sequence = endpoint.sends.posted++;
+      return true;
     }
     if (seconds() > deadline) return false;
     make_room();
   }
-  operation->busy = true;
-  operation->sequence = endpoint.sends.posted++;
-  return true;
 }
 
 void post_inject(size_t length) {

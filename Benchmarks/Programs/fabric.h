@@ -25,7 +25,7 @@ struct operation {
   char *buffer;
 };
 
-// A ring of operations over consecutive buffers, used in order.
+// Operations over consecutive buffers.
 struct ring {
   struct operation *operations;
   size_t allocated;    // operations that there are
@@ -36,6 +36,7 @@ struct ring {
   void *descriptor;
   size_t capacity;     // bytes of data
   size_t size;         // bytes of each buffer
+  bool ordered;        // message n is in buffer n modulo count, even if others are free: so that content can be checked
   uint64_t posted;     // since ring_arrange
   uint64_t completed;
 };

@@ -46,6 +46,7 @@ static struct ring *const receives = &endpoint.receives;
 
 static void fill_ring(struct ring *ring) {
   for (size_t i = 0; i < ring->count; i++) fill(ring->data + i * ring->size, ring->size, i + 1);
+  ring->ordered = true;
 }
 
 static size_t sender_count;  // buffers at the side that sends
@@ -218,6 +219,7 @@ static void prepare_rma_client(uint64_t count, bool verify) {
   verify_receives(false, 0);
   if (verify && reads()) {
     memset(sends->data, 0, run.window * run.size);
+    sends->ordered = true;
   } else if (verify) {
     fill_ring(sends);
   }

@@ -36,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(prog="Scripts/bench", description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
-  parser.add_argument("--only", default="", metavar="TEXT", help="only tests that contain the text")
+  parser.add_argument("--only", default="", metavar="TEXT", help="only tests that contain the text; `other` is what other programs measure")
   parser.add_argument("--rounds", type=int, default=0, metavar="N", help=f"{ROUNDS} by default, {QUICK_ROUNDS} if quick")
   parser.add_argument("--upstream", type=Path, action="append", default=[], metavar="DIR")
   parser.add_argument("--library", type=Path, default=ROOT / "build" / "lib", metavar="DIR",
@@ -88,12 +88,10 @@ def measure(arguments: argparse.Namespace) -> tuple[Results, list[str]]:
         print(last, flush=True)
 
     runner = Runner(results, rounds, step)
-    extras = [] if arguments.only else runner.extra_runs(arguments.quick)
-    progress.update(task, total=runner.pairs(groups) + sum(
-        min(rounds, program.rounds) * len(runner.extra_columns(program)) for program in extras))
+    extras = [] if arguments.only not in ("", "other") else runner.extra_runs(arguments.quick)
+    progress.update(task, total=runner.pairs(groups) + len(extras))
     runner.run(groups)
-    if extras:
-      runner.run_extras(arguments.quick)
+    runner.run_extras(extras)
   for path in arguments.merge:
     extra.merge_file(results, path)
   results.pick_variants()

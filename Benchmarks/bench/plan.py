@@ -34,7 +34,7 @@ class Network:
   key: str
   title: str
   mtu: int = 0  # 0: loopback
-  fault: str = ""  # FI_POLYFILL_FAULT
+  fault: str = ""  # FI_POLYFILL_FAULT without its seed
 
   @property
   def segment(self) -> int:
@@ -93,7 +93,7 @@ METRICS = {
 }
 
 LOOPBACK = Network("loopback", "loopback")
-LOSS = "loss=0.01,seed=7"
+LOSS = "loss=0.01"
 TAIL = ("p50_us", "p99_us", "p999_us", "max_us")
 
 

@@ -88,16 +88,20 @@ def reason(log, process: subprocess.Popen, timed_out: bool) -> str:
 
 
 def run_pair(program: Path, arguments: list[str], server: Side, client: Side, extra: dict[str, str],
-             timeout: float) -> Outcome:
-  """Runs the program as server, then as client, to the end of the client. No process is left behind."""
+             timeout: float, fault: str = "", seed: int = 0) -> Outcome:
+  """Runs the program as server, then as client, to the end of the client. No process is left behind.
+
+  A fault is given to both, each with a seed of its own: else both would lose their n-th datagram alike.
+  """
   deadline = time.monotonic() + timeout
   processes: list[subprocess.Popen] = []
   logs = []
 
   def start(side: Side, *more: str) -> subprocess.Popen:
     logs.append(tempfile.TemporaryFile("w+", errors="replace"))
+    faults = {"FI_POLYFILL_FAULT": f"{fault},seed={2 * seed + len(processes)}"} if fault else {}
     command = [*side.prefix, str(program), "-a", side.address, "-c", str(side.cpu), *more, *arguments]
-    processes.append(subprocess.Popen(command, env=environment(extra), stdin=subprocess.DEVNULL,
+    processes.append(subprocess.Popen(command, env=environment({**extra, **faults}), stdin=subprocess.DEVNULL,
                                       stdout=subprocess.PIPE, stderr=logs[-1], text=True, start_new_session=True))
     return processes[-1]
 

@@ -67,11 +67,11 @@ class Runner:
   def run_group(self, group: Group, server: Side, client: Side) -> None:
     for round_number in range(self.rounds):
       for column in self.columns_for(group):
-        self.run_column(group, column, server, client)
+        self.run_column(group, column, server, client, round_number)
         titles = ", ".join(dict.fromkeys(test.title for test in group.tests))
         self.progress(f"{group.network.title}: {titles}: round {round_number + 1}, {column.title}")
 
-  def run_column(self, group: Group, column: Column, server: Side, client: Side) -> None:
+  def run_column(self, group: Group, column: Column, server: Side, client: Side, round_number: int) -> None:
     """One column's turn in a round. What comes behind a test that failed is tried again without it."""
     tests = [test for test in group.tests if (group.network.key, test.key, column.key) not in self.given_up
              and (test.limit or column.kind != "limit")]
@@ -80,7 +80,7 @@ class Runner:
         self.give_up(group, test, column, "the library has no FI_POLYFILL_FAULT")
       return
     while tests:
-      outcome = self.run_tests(group, tests, column, server, client)
+      outcome = self.run_tests(group, tests, column, server, client, round_number)
       for line in outcome.lines:
         self.record(group, tests[line["test"]], column, line)
       if not outcome.failure:
@@ -91,7 +91,8 @@ class Runner:
       self.give_up(group, tests[broken], column, outcome.failure)
       tests = tests[broken + 1:]
 
-  def run_tests(self, group: Group, tests: list[Test], column: Column, server: Side, client: Side) -> Outcome:
+  def run_tests(self, group: Group, tests: list[Test], column: Column, server: Side, client: Side,
+                round_number: int) -> Outcome:
     limit = column.kind == "limit"
     program = build("udp_limit" if limit else "fabric_bench")
     arguments = ["-d", str(group.seconds)]
@@ -101,11 +102,10 @@ class Runner:
       arguments += ["-p", column.provider]
     if group.blocking or column.provider in SLEEPING_PROVIDERS:
       arguments.append("-b")
-    faults = {"FI_POLYFILL_FAULT": group.network.fault} if group.network.fault else {}
     measurements = sum(len(test.sizes) for test in tests) * (10 if limit else 1)
     timeout = 6 + measurements * (4 * group.seconds + 1)
     return run_pair(program, arguments + [test.word for test in tests], server, client,
-                    {**column.environment, **faults}, timeout)
+                    column.environment, timeout, group.network.fault, round_number)
 
   def record(self, group: Group, test: Test, column: Column, line: dict) -> None:
     for metric in test.metrics:
@@ -126,20 +126,17 @@ class Runner:
         cell = self.results.cell(group.network.key, test.key, test.title, size, metric, column.key)
         cell.failed = cell.failed or reason
 
-  def extra_columns(self, program: extra.Extra) -> list[Column]:
-    kinds = ("ours", "upstream") if program.upstream else ("ours",)
-    return [column for column in self.results.columns if column.kind in kinds]
+  def extra_runs(self, quick: bool) -> list[tuple[extra.Extra, Column]]:
+    """Which other programs are run, each for which columns."""
+    return [(program, column) for program in extra.EXTRAS if program.exists and (program.quick or not quick)
+            for column in self.results.columns
+            if column.kind == "ours" or (program.upstream and column.kind == "upstream")]
 
-  def extra_runs(self, quick: bool) -> list[extra.Extra]:
-    return [program for program in extra.EXTRAS if program.exists and not (quick and program.quick_arguments is None)]
-
-  def run_extras(self, quick: bool) -> None:
-    for program in self.extra_runs(quick):
-      for round_number in range(min(self.rounds, program.rounds)):
-        for column in self.extra_columns(program):
-          if reason := extra.run_extra(program, column, quick, self.results):
-            self.problems.append(f"{program.name}: {column.title}: {reason}")
-          self.progress(f"{program.name}: round {round_number + 1}, {column.title}")
+  def run_extras(self, runs: list[tuple[extra.Extra, Column]]) -> None:
+    for program, column in runs:
+      if reason := extra.run_extra(program, column, self.results):
+        self.problems.append(f"{program.name}: {column.title}: {reason}")
+      self.progress(f"{program.name}: {column.title}")
 
 
 def by_network(groups: list[Group]) -> Iterator[tuple[Network, list[Group]]]:
