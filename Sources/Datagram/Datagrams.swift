@@ -104,6 +104,10 @@ package struct UDPSocketOptions {
   /// Let the kernel cut large sends (UDP_SEGMENT) and put received datagrams together (UDP_GRO).
   package var segmentationOffload = true
   package var receiveOffload = true
+  /// Give a peer that nearly everything goes to a connected socket of its own, on Linux.
+  package var connects = true
+  /// Send large datagrams to it by reference where that is possible, once ``UDPSocket/scratch`` is set.
+  package var splices = true
   /// Use only what POSIX has, as on systems that are not Linux.
   package var portable = false
   /// Buffers for one call to `receive`, and bytes of each; with receive offload each has at least 65535 bytes.

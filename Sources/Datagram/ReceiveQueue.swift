@@ -55,6 +55,24 @@ struct ReceiveQueue: ~Copyable {
     return !truncated
   }
 
+  /// The first buffer, for a call that needs no message header.
+  @inline(__always)
+  var buffer: UnsafeMutableRawPointer { buffers }
+
+  @inline(__always)
+  var bufferCapacity: Int { (slices).pointee.iov_len }
+
+  /// Takes note of one datagram in the first buffer; false for one that was cut off and is dropped.
+  @inline(__always)
+  mutating func accept(length: Int, from source: SocketAddress) -> Bool {
+    guard length <= bufferCapacity else { return false }
+    source.store(to: messages.address(0), capacity: MessageArray.addressStride)
+    let length = Int32(truncatingIfNeeded: length)
+    filled[0] = Filled(message: 0, length: length, segmentSize: length)
+    count = 1
+    return true
+  }
+
   /// Makes message `index` ready for the kernel again. Leaves the address in place, which is read later.
   @inline(__always)
   func reset(_ index: Int) {

@@ -46,6 +46,9 @@ package final class Port {
   /// Posted operations whose completion is due.
   package internal(set) var outstanding = 0
 
+  /// The socket's second descriptor as far as sleepers know; -1 while there is none.
+  var hotDescriptor: Int32 = -1
+
   // What is on its way out.
   var batch = TransmitBatch()
   let outgoing: UnsafeMutablePointer<OutgoingDatagrams>
@@ -82,6 +85,7 @@ package final class Port {
     directsTagged = options.isDirected(tagged: true)
     let address = PeerAddress(words: socket.localAddress.words)
     self.socket = socket
+    self.socket.scratch = batch.memory
     transport = TransportEndpoint(configuration: configuration, localAddress: address)
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     unexpected = UnexpectedQueue(capacity: configuration.inboundTransfers)
