@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
                       help="the polyfill's, build/lib by default")
   parser.add_argument("--merge", type=Path, action="append", default=[], metavar="FILE",
                       help="rows that another program wrote (see Benchmarks/bench/extra.py)")
-  parser.add_argument("--report", action="store_true", help="only tables and pictures, from docs/performance")
+  parser.add_argument("--report", action="store_true", help="only tables and pictures, from the results.json of docs/performance or --output")
   parser.add_argument("--output", type=Path, metavar="DIR", help="where JSON and pictures go")
   arguments = parser.parse_args()
   if arguments.rounds < 0:
@@ -114,10 +114,12 @@ def main() -> int:
     results.save(output / "results.json")
   charts = plot.draw(results, output)
   report.print_tables(results, problems)
+  parts = {"targets": report.markdown_targets(results), "charts": report.markdown_charts(charts),
+           "tables": report.markdown_tables(results)}
   if output == published:
-    report.replace_between_markers(DOCUMENTS / "PERFORMANCE.md", {
-        "targets": report.markdown_targets(results), "charts": report.markdown_charts(charts),
-        "tables": report.markdown_tables(results)})
+    report.replace_between_markers(DOCUMENTS / "PERFORMANCE.md", parts)
+  else:
+    (output / "tables.md").write_text("\n\n".join(parts.values()) + "\n", encoding="utf-8")
   print(f"written: {os.path.relpath(output, ROOT)}")
   return 0
 
