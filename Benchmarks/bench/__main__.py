@@ -34,14 +34,16 @@ def parse_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(prog="Scripts/bench", description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--quick", action="store_true", help="fewer sizes and providers, shorter measurements")
-  parser.add_argument("--only", default="", metavar="TEXT", help="only tests that contain the text; `other` is what other programs measure")
+  parser.add_argument("--only", default="", metavar="TEXT",
+                      help="only tests that contain the text; `other` is what other programs measure")
   parser.add_argument("--rounds", type=int, default=0, metavar="N", help=f"{ROUNDS} by default")
   parser.add_argument("--upstream", type=Path, action="append", default=[], metavar="DIR")
   parser.add_argument("--library", type=Path, default=ROOT / "build" / "lib", metavar="DIR",
                       help="the polyfill's, build/lib by default")
   parser.add_argument("--merge", type=Path, action="append", default=[], metavar="FILE",
                       help="rows that another program wrote (see Benchmarks/bench/extra.py)")
-  parser.add_argument("--report", action="store_true", help="only tables and pictures, from the results.json of docs/performance or --output")
+  parser.add_argument("--report", action="store_true",
+                      help="only tables and pictures, from the results.json of docs/performance or --output")
   parser.add_argument("--output", type=Path, metavar="DIR", help="where JSON and pictures go")
   arguments = parser.parse_args()
   if arguments.rounds < 0:
