@@ -1,6 +1,6 @@
-// rep movsb on some CPUs (Zen 3, Zen 4) is an order of magnitude slower where the target begins 1 to 15 bytes further into
-// its page than the source. The kernel copies to and from user memory with it, and so does memcpy(3) of large blocks.
-// Prints microseconds for 60 KiB by the offset of the target; the source begins at a page.
+// rep movsb on some CPUs (Zen 4 here) is an order of magnitude slower where the target begins 1 to 15 bytes further
+// into its page than the source. The kernel copies to and from user memory with it, and so does memcpy(3) of large
+// blocks. Prints microseconds for 60 KiB by the offset of the target; the source begins at a page.
 #include "common.h"
 
 int main(void) {

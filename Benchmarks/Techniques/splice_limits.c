@@ -25,8 +25,8 @@ static void reopen(bool connected, int segment) {
   check(fcntl(channel[1], F_SETPIPE_SZ, 1 << 20), "F_SETPIPE_SZ");
 }
 
-// `count` times a header and `length` bytes of payload, which begins `misalign` bytes into a page; `cork` sends the first
-// header with MSG_MORE and the address instead.
+// `count` times a header and `length` bytes of payload, which begins `misalign` bytes into a page; `cork` sends the
+// first header with MSG_MORE and the address instead.
 static void attempt(const char *name, bool connected, bool cork, int segment, int count, long length, long misalign) {
   reopen(connected, segment);
   struct iovec pieces[128];

@@ -282,7 +282,8 @@ static long send_spliced(struct sending *state) {
       check(sendto(state->fd, state->headers, header_length, MSG_MORE, to, to ? address_length(&state->peer) : 0),
             "send(MSG_MORE)");
     }
-    if (check(splice(state->pipe[0], NULL, state->fd, NULL, (size_t)length, 0), "splice") != length) die("splice: short");
+    long went = check(splice(state->pipe[0], NULL, state->fd, NULL, (size_t)length, 0), "splice");
+    if (went != length) die("splice: short");
   }
   return total;
 }
@@ -301,8 +302,10 @@ static void receive_all(const struct variant *variant, int fd, const union addre
     for (int i = 0; i < batch; i++) {
       struct msghdr *message = &messages[i].msg_hdr;
       *message = (struct msghdr){.msg_iov = pieces[i], .msg_iovlen = 1};
-      if (variant->segments) *message = (struct msghdr){.msg_iov = pieces[i], .msg_iovlen = 1, .msg_control = control,
-                                                        .msg_controllen = sizeof control};
+      if (variant->segments) {
+        message->msg_control = control;
+        message->msg_controllen = sizeof control;
+      }
       pieces[i][0] = (struct iovec){stage + i * (room + 4096), room};
       if (variant->receive == direct || variant->receive == peek) {
         long length = variant->message - offset < each(variant) ? variant->message - offset : each(variant);
