@@ -49,16 +49,19 @@ static void attempt(const char *name, bool connected, bool cork, int segment, in
   else printf(" %ld (%s);", sent, sent < 0 ? strerror(errno) : "short");
   static char bytes[65536];
   int datagrams = 0;
-  long last = 0, n;
+  long last = 0, n, verified = 0;
   while ((n = recv(pair[1], bytes, sizeof bytes, MSG_DONTWAIT)) >= 0) {
     datagrams++;
     last = n;
+    if (memcmp(bytes + 40, source + misalign + verified, (size_t)n - 40) != 0) puts(" WRONG BYTES");
+    verified += n - 40;
   }
   printf(" %d datagrams arrived, last of %ld bytes\n", datagrams, last);
 }
 
 int main(void) {
   source = memory(1 << 20, false);
+  for (int i = 0; i < 1 << 20; i++) source[i] = (char)(i * 2654435761u >> 13);
   header = memory(4096, false);
   attempt("60 KiB aligned, header in the pipe: 16 pieces", true, false, 0, 1, 61440, 0);
   attempt("60 KiB unaligned: 17 pieces", true, false, 0, 1, 61440, 64);
