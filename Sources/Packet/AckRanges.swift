@@ -17,9 +17,9 @@ package struct AckRanges: BitwiseCopyable {
   }
 
   package private(set) var count = 0
-  private var runs = InlineArray<32, Run>(repeating: Run(first: 0, last: 0))
   /// All numbers up to here count as received.
   private var floor: UInt64 = 0
+  private var runs = InlineArray<32, Run>(repeating: Run(first: 0, last: 0))
 
   package init() {}
 
