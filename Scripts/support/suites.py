@@ -80,6 +80,8 @@ SUITES = (
           "Scripts/conformance --library all --document build/CONFORMANCE.md", 10),
     Suite("sanitized", "the same C programs with AddressSanitizer",
           "Scripts/conformance --library polyfill --asan", 5),
+    Suite("bad-network", "the same C programs where datagrams are lost, doubled, late and out of order",
+          "Scripts/conformance --library polyfill --fault", 3),
     Suite("hot-path", "no allocation and no reference counting per message",
           "Tests/HotPath/run", 3),
     Suite("simulation", "seeded networks",

@@ -109,6 +109,8 @@ package struct UDPSocketOptions {
   /// Buffers for one call to `receive`, and bytes of each; with receive offload each has at least 65535 bytes.
   package var receiveBatch = 8
   package var receiveCapacity = 65536
+  /// What to do to received datagrams on purpose.
+  package var faults = FaultPlan()
 
   package init() {}
 }

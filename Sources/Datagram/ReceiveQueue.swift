@@ -11,12 +11,12 @@ struct ReceiveQueue: ~Copyable {
 
   let messages: MessageArray
   let filled: UnsafeMutablePointer<Filled>
-  private(set) var count = 0
+  var count = 0
   /// More than one buffer can be expected, so that a batch is worth asking for.
   var isBusy = false
   private let slices: UnsafeMutablePointer<iovec>
-  private let buffers: UnsafeMutableRawPointer
-  private let stride: Int
+  let buffers: UnsafeMutableRawPointer
+  let stride: Int
 
   init(batch: Int, capacity: Int) {
     precondition(batch > 0 && capacity > 0 && capacity <= Int32.max, "a receive batch needs buffers")

@@ -29,6 +29,8 @@ public struct UDPSocket: ~Copyable {
   var segmentationOffload: Bool
   var sending: SendQueue
   var receiving: ReceiveQueue
+  /// Nil unless there is something to do.
+  let faults: UnsafeMutablePointer<FaultInjector>?
 
   /// Opens a socket bound to `address`. An IPv6 socket is IPv6 alone (IPV6_V6ONLY). Throws what socket(2), bind(2) and
   /// fcntl(2) return; a feature that is missing is no error.
@@ -75,9 +77,15 @@ public struct UDPSocket: ~Copyable {
     sending = SendQueue()
     let capacity = features.receiveOffload ? max(options.receiveCapacity, 65535) : options.receiveCapacity
     receiving = ReceiveQueue(batch: options.receiveBatch, capacity: capacity)
+    faults = options.faults.isActive ? .allocate(capacity: 1) : nil
+    faults?.initialize(to: FaultInjector(options.faults, socket: FaultInjector.nextSocket()))
   }
 
-  deinit { Syscall.close(descriptor) }
+  deinit {
+    faults?.deinitialize(count: 1)
+    faults?.deallocate()
+    Syscall.close(descriptor)
+  }
 
   /// What the kernel agreed to.
   struct Features {

@@ -17,23 +17,42 @@ package struct AckRanges: BitwiseCopyable {
   }
 
   package private(set) var count = 0
+  /// The newest run; apart from the others since nearly all packets concern it alone.
+  private var newest = Run(first: 0, last: 0)
   /// All numbers up to here count as received.
   private var floor: UInt64 = 0
-  private var runs = InlineArray<32, Run>(repeating: Run(first: 0, last: 0))
+  private var older = InlineArray<31, Run>(repeating: Run(first: 0, last: 0))
 
   package init() {}
 
   /// The largest number received, 0 before the first.
   @inline(__always)
-  package var largest: UInt64 { count == 0 ? 0 : runs[0].last }
+  package var largest: UInt64 { newest.last }
 
-  /// Numbers are newest first; `index` below `count`.
+  /// Runs are newest first; `index` below `count`. Copies all of them on the way: for tests.
+  package subscript(index: Int) -> Run { index == 0 ? newest : older[index - 1] }
+
+  /// The same where they lie.
+  fileprivate subscript(run index: Int) -> Run {
+    @inline(__always) mutating get { index == 0 ? newest : older[index - 1] }
+    @inline(__always) set { if index == 0 { newest = newValue } else { older[index - 1] = newValue } }
+  }
+
+  /// Whether numbers are missing so close below the largest that their sender may not know of their loss: within the
+  /// packet threshold (RFC 9002 section 6.1.1).
   @inline(__always)
-  package subscript(index: Int) -> Run { runs[index] }
+  package var isGapNews: Bool { count > 1 && newest.last - newest.first < 3 }
 
+  /// Whether the number was received, or is so old that it counts as such.
+  @inline(__always)
   package func contains(_ number: UInt64) -> Bool {
+    if number > newest.last { return false }
+    return number >= newest.first || isInOlder(number)
+  }
+
+  private func isInOlder(_ number: UInt64) -> Bool {
     if number <= floor { return true }
-    for index in 0..<count where number >= runs[index].first { return number <= runs[index].last }
+    for index in 1..<max(count, 1) where number >= self[index].first { return number <= self[index].last }
     return false
   }
 
@@ -41,8 +60,8 @@ package struct AckRanges: BitwiseCopyable {
   @inline(__always)
   @discardableResult
   package mutating func insert(_ number: UInt64) -> Bool {
-    if count > 0 && number == runs[0].last &+ 1 {
-      runs[0].last = number
+    if count > 0 && number == newest.last &+ 1 {
+      newest.last = number
       return true
     }
     let isFirst = count == 0 && number == 1
@@ -52,24 +71,28 @@ package struct AckRanges: BitwiseCopyable {
 
   /// Drops the runs wholly below a number: the sender has heard of them, and what is missing between them was sent
   /// again since (RFC 9000 section 13.2.4). Numbers below what is left count as received.
+  @inline(__always)
   package mutating func forget(below number: UInt64) {
-    guard count > 1 else { return }
-    while count > 1 && runs[count - 1].last < number { count -= 1 }
-    floor = max(floor, runs[count - 1].first - 1)
+    if count > 1 { forgetOlder(below: number) }
+  }
+
+  private mutating func forgetOlder(below number: UInt64) {
+    while count > 1 && self[run: count - 1].last < number { count -= 1 }
+    floor = max(floor, self[run: count - 1].first - 1)
   }
 
   private mutating func insertOutOfOrder(_ number: UInt64) {
     var index = 0
-    while index < count && number < runs[index].first { index += 1 }
+    while index < count && number < self[run: index].first { index += 1 }
     // Runs before `index` lie wholly above the number, the run at `index` below it.
-    let extendsLower = index < count && runs[index].last + 1 == number
-    let extendsUpper = index > 0 && number + 1 == runs[index - 1].first
+    let extendsLower = index < count && self[run: index].last + 1 == number
+    let extendsUpper = index > 0 && number + 1 == self[run: index - 1].first
     switch (extendsLower, extendsUpper) {
     case (true, true):
-      runs[index - 1].first = runs[index].first
+      self[run: index - 1].first = self[run: index].first
       removeRun(at: index)
-    case (true, false): runs[index].last = number
-    case (false, true): runs[index - 1].first = number
+    case (true, false): self[run: index].last = number
+    case (false, true): self[run: index - 1].first = number
     case (false, false): insertRun(Run(first: number, last: number), at: index)
     }
   }
@@ -77,7 +100,7 @@ package struct AckRanges: BitwiseCopyable {
   private mutating func removeRun(at index: Int) {
     var position = index
     while position + 1 < count {
-      runs[position] = runs[position + 1]
+      self[run: position] = self[run: position + 1]
       position += 1
     }
     count -= 1
@@ -86,15 +109,15 @@ package struct AckRanges: BitwiseCopyable {
   private mutating func insertRun(_ run: Run, at index: Int) {
     if count == Self.maximumCount {
       count -= 1
-      floor = runs[count].last
+      floor = self[run: count].last
       guard index <= count else { return }
     }
     var position = count
     while position > index {
-      runs[position] = runs[position - 1]
+      self[run: position] = self[run: position - 1]
       position -= 1
     }
-    runs[index] = run
+    self[run: index] = run
     count += 1
   }
 }
@@ -117,16 +140,22 @@ package struct RangeAckFrame: BitwiseCopyable {
   package static func size(runs: Int) -> Int { fixedSize + (runs - 1) * 8 }
 
   /// Writes the newest runs, as many as there is room for; at least one is there and fits.
-  package static func encode(_ ranges: borrowing AckRanges, delay: UInt16, _ writer: inout ByteWriter) {
-    let count = min(ranges.count, (writer.remaining - fixedSize) / 8 + 1)
+  ///
+  /// By pointer, since the ranges are half a kilobyte.
+  package static func encode(_ ranges: UnsafeMutablePointer<AckRanges>, delay: UInt16, _ writer: inout ByteWriter) {
+    let count = min(ranges.pointee.count, (writer.remaining - fixedSize) / 8 + 1)
+    let newest = ranges.pointee[run: 0]
     writer.write(FrameType.rangeAck.rawValue)
     writer.write(UInt8(truncatingIfNeeded: count - 1))
     writer.write(delay)
-    writer.write(UInt32(truncatingIfNeeded: ranges[0].last))
-    writer.write(UInt32(truncatingIfNeeded: min(ranges[0].last - ranges[0].first + 1, UInt64(UInt32.max))))
+    writer.write(UInt32(truncatingIfNeeded: newest.last))
+    writer.write(UInt32(truncatingIfNeeded: min(newest.last - newest.first + 1, UInt64(UInt32.max))))
+    var previous = newest
     for index in 1..<max(count, 1) {
-      writer.write(UInt32(truncatingIfNeeded: ranges[index - 1].first - ranges[index].last - 1))
-      writer.write(UInt32(truncatingIfNeeded: ranges[index].last - ranges[index].first + 1))
+      let run = ranges.pointee[run: index]
+      writer.write(UInt32(truncatingIfNeeded: previous.first - run.last - 1))
+      writer.write(UInt32(truncatingIfNeeded: run.last - run.first + 1))
+      previous = run
     }
   }
 

@@ -145,9 +145,11 @@ struct Connection: BitwiseCopyable {
 
   /// The time until the next probe (RFC 9002 section 6.2.1), doubled for each that was not answered.
   var probeTimeout: UInt64 {
-    let base = rtt.probeTimeout(maximumAckDelay: microseconds(UInt64(peer.maximumAckDelay)))
-    return min(base << UInt64(min(probeCount, 10)), milliseconds(1_000))
+    min(rtt.probeTimeout << UInt64(min(probeCount, 14)), milliseconds(1_000))
   }
+
+  /// When all that was sent over so long is lost, congestion persists (RFC 9002 section 7.6.1).
+  var persistentCongestion: UInt64 { 3 * rtt.probeTimeout }
 }
 
 /// Compares sequence numbers that wrap: negative when `left` comes before `right`.

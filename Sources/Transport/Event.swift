@@ -7,6 +7,8 @@ package typealias RemoteSegmentValue = RemoteSegment
 package enum EventKind: UInt8, BitwiseCopyable {
   /// A posted operation ended: `cookie`, `status`, `length` as posted.
   case operationCompleted
+  /// Posted operations with `.silent` ended well, `length` of them.
+  case silentlyCompleted
   /// A message starts, in the order its sender posted it: `connection`, `flags`, `tag`, `data`, `length`.
   ///
   /// `payload` set: the whole message is there; copy it out and do nothing else, or call `hold`. `payload` nil: call

@@ -20,6 +20,8 @@ package struct PathMTU: BitwiseCopyable {
   private var tooLarge: Int
   private var probesLost: UInt8 = 0
   private var largeLost: UInt8 = 0
+  /// The large datagram acknowledged last: neither an earlier nor a smaller one was lost for its size.
+  private var proven: (number: UInt64, size: Int) = (0, 0)
   /// A probe of this size is under way; 0 when none is.
   package private(set) var probing = 0
   private var raiseAt: Instant = never
@@ -70,11 +72,20 @@ package struct PathMTU: BitwiseCopyable {
     }
   }
 
-  package mutating func onAcknowledged(_ size: Int) { if size > base { largeLost = 0 } }
+  /// The packet `number`, of `size` bytes, was acknowledged.
+  @inline(__always)
+  package mutating func onAcknowledged(_ size: Int, number: UInt64) {
+    guard size > base else { return }
+    largeLost = 0
+    if size >= proven.size || number > proven.number &+ 64 { proven = (number, size) }
+  }
 
-  /// A datagram with data was lost. Returns true when the path turned out to be a black hole: `current` fell.
-  package mutating func onLost(_ size: Int) -> Bool {
+  /// The packet `number`, of `size` bytes, was lost. Returns true when the path turned out to be a black hole: `current`
+  /// fell.
+  package mutating func onLost(_ size: Int, number: UInt64) -> Bool {
     guard size > base && current > base else { return false }
+    // Losses of one round are noticed together, with what was acknowledged between them behind.
+    guard number > proven.number || size > proven.size else { return false }
     largeLost += 1
     guard largeLost >= Self.blackHoleThreshold else { return false }
     reduce(below: size)

@@ -106,6 +106,21 @@ struct SentPacketList: BitwiseCopyable {
   }
 }
 
+/// Finds the longest time over which all that was sent was lost.
+struct LostRun: BitwiseCopyable {
+  /// From the first packet of the longest run to the last, in nanoseconds.
+  private(set) var span: UInt64 = 0
+  private var last: UInt64 = 0
+  private var start: Instant = 0
+
+  /// The next lost packet. Numbers that are missing between this one and the last may have been acknowledged.
+  mutating func append(_ number: UInt64, time: Instant) {
+    if number != last &+ 1 { start = time }
+    last = number
+    span = max(span, time &- start)
+  }
+}
+
 /// Packets that were given up not long ago, to notice when they had arrived after all.
 struct LostPackets: BitwiseCopyable {
   private static var capacity: Int { 16 }

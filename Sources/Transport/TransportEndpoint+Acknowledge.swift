@@ -75,9 +75,7 @@ extension TransportEndpoint {
     let isNew = largest > connection.pointee.largestAcked
     connection.pointee.largestAcked = max(largest, connection.pointee.largestAcked)
     noteSpuriousLosses(connection, runs, count)
-    removeAcknowledged(
-      connection, runs, count, largest: largest, delay: microseconds(UInt64(frame.delay)), isLimited: isLimited,
-      now: now)
+    removeAcknowledged(connection, runs, count, largest: largest, isLimited: isLimited, now: now)
     if isNew { detectLosses(connection, now: now) }
     markReady(connection)
     return true
@@ -86,7 +84,7 @@ extension TransportEndpoint {
   /// Takes the packets that the runs name out of flight. Runs descend, packets ascend.
   private mutating func removeAcknowledged(
     _ connection: UnsafeMutablePointer<Connection>, _ runs: InlineArray<33, AckRanges.Run>, _ count: Int,
-    largest: UInt64, delay: UInt64, isLimited: Bool, now: Instant
+    largest: UInt64, isLimited: Bool, now: Instant
   ) {
     var run = count - 1
     var previous: UInt32 = .max
@@ -103,11 +101,7 @@ extension TransportEndpoint {
         continue
       }
       connection.pointee.sent.remove(packet, after: previous, in: sentPackets)
-      if number == largest {
-        // What the peer holds back beyond its word is the path's as far as timers go (RFC 9002 section 5.3).
-        let limit = microseconds(UInt64(connection.pointee.peer.maximumAckDelay))
-        connection.pointee.rtt.update(now &- entry.pointee.time, ackDelay: min(delay, limit))
-      }
+      if number == largest { connection.pointee.rtt.update(now &- entry.pointee.time, now: now) }
       packetAcknowledged(packet, connection, isLimited: isLimited)
       packet = next
     }
@@ -125,7 +119,7 @@ extension TransportEndpoint {
       connection.pointee.congestion.setDatagramSize(connection.pointee.mtu.current)
     } else {
       connection.pointee.bytesInFlight -= size
-      connection.pointee.mtu.onAcknowledged(size)
+      connection.pointee.mtu.onAcknowledged(size, number: entry.pointee.number)
       connection.pointee.congestion.onAcknowledged(size, sentTime: entry.pointee.time, isLimited: isLimited)
     }
     var frame = entry.pointee.frames.first
@@ -168,6 +162,7 @@ extension TransportEndpoint {
     let delay = connection.pointee.rtt.lossDelay
     connection.pointee.lossTime = never
     var isShrinking = false
+    var run = LostRun()
     var previous: UInt32 = .max
     var packet = connection.pointee.sent.first
     while packet != .max {
@@ -178,12 +173,16 @@ extension TransportEndpoint {
       let isBehind = entry.pointee.number &+ connection.pointee.reorderingThreshold <= connection.pointee.largestAcked
       if isBehind || lostAt <= now {
         connection.pointee.sent.remove(packet, after: previous, in: sentPackets)
+        if !entry.pointee.isProbe { run.append(entry.pointee.number, time: entry.pointee.time) }
         isShrinking = packetLost(packet, connection, now: now) || isShrinking
       } else {
         connection.pointee.lossTime = min(connection.pointee.lossTime, lostAt)
         previous = packet
       }
       packet = next
+    }
+    if connection.pointee.rtt.hasSample && run.span > connection.pointee.persistentCongestion {
+      connection.pointee.congestion.onPersistentCongestion(now: now)
     }
     // Takes further packets out of flight: not while the list is walked.
     if isShrinking { pathShrank(connection, now: now) }
@@ -202,10 +201,12 @@ extension TransportEndpoint {
       statistics.packetsLost += 1
       connection.pointee.bytesInFlight -= size
       connection.pointee.lost.append(entry.pointee.number, time: entry.pointee.time)
-      connection.pointee.congestion.onLoss(sentTime: entry.pointee.time, now: now)
+      connection.pointee.congestion.onLoss(
+        sentTime: entry.pointee.time, now: now, queueing: connection.pointee.rtt.queueing,
+        shortest: connection.pointee.rtt.minimum)
     }
     requeueFrames(of: packet, connection)
-    let isShrinking = !entry.pointee.isProbe && connection.pointee.mtu.onLost(size)
+    let isShrinking = !entry.pointee.isProbe && connection.pointee.mtu.onLost(size, number: entry.pointee.number)
     sentPackets.free(packet)
     markReady(connection)
     return isShrinking

@@ -6,9 +6,7 @@ extension TransportEndpoint {
   /// Queues an operation towards a peer; it is sent by `pollTransmit`. O(1).
   ///
   /// Returns `.again` when `transmitQueueSize` operations are in flight.
-  package mutating func post(
-    _ operation: Operation, on connectionIndex: ConnectionIndex, now: Instant
-  ) -> PostResult {
+  package mutating func post(_ operation: Operation, on connectionIndex: ConnectionIndex) -> PostResult {
     precondition(operation.sliceCount <= maximumSlices && operation.segmentCount <= RemoteSegment.maximumCount)
     guard postedCount < configuration.transmitQueueSize, let slot = operations.allocate() else { return .again }
     let connection = self[connectionIndex]
@@ -24,7 +22,6 @@ extension TransportEndpoint {
     connection.pointee.nextSequence &+= 1
     connection.pointee.operations.append(slot, in: operations)
     if connection.pointee.nextStart == .max { connection.pointee.nextStart = slot }
-    if connection.pointee.state == .idle { startHandshake(connection, now: now) }
     markReady(connection)
     return .queued
   }
@@ -84,6 +81,10 @@ extension TransportEndpoint {
     if entry.pointee.isInBulk { removeFromBulk(slot, connection) }
     // Frames that still name the slot find it over and are dropped when they come up.
     entry.pointee.isLive = false
+    if status == .ok && entry.pointee.flags.contains(.silent) {
+      silentCompletions += 1
+      return release(slot)
+    }
     completedOperations.append(slot, in: operations)
   }
 

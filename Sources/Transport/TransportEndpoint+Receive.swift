@@ -121,6 +121,12 @@ extension TransportEndpoint {
   private mutating func nextCompletion() -> Bool {
     if !completedOperations.isEmpty { return nextCompletedOperation() }
     if !finishedTransfers.isEmpty { return nextFinishedTransfer() }
+    if silentCompletions > 0 {
+      event.pointee = Event(.silentlyCompleted)
+      event.pointee.length = UInt64(silentCompletions)
+      silentCompletions = 0
+      return true
+    }
     if let failure = failedConnections.popFirst() {
       event.pointee = Event(.connectionFailed)
       event.pointee.connection = failure.connection
@@ -284,8 +290,11 @@ extension TransportEndpoint {
     if isLargest { connection.pointee.largestReceivedTime = cursor.now }
     guard cursor.isEliciting else { return }
     oweAcknowledgement(connection, eliciting: true, size: cursor.size, now: cursor.now)
-    // A gap is news for the sender's loss detection.
-    if !inOrder && cursor.packetNumber > 1 { acknowledgeAtOnce(connection) }
+    // A gap is news for the sender's loss detection, and so is what comes right behind it: the sender waits for a few
+    // packets to be sure that it was no detour (RFC 9000 section 13.2.1).
+    if (!inOrder && cursor.packetNumber > 1) || connection.pointee.received.isGapNews {
+      acknowledgeAtOnce(connection)
+    }
     if cursor.flags.contains(.acknowledgeSoon) { acknowledgeSoon(connection) }
   }
 }

@@ -8,6 +8,8 @@ extension TransportEndpoint {
   /// A peer is not given up before as many probes went unanswered, so that a program that did not poll for long does
   /// not blame its peers.
   private static var probesBeforeGivingUp: UInt32 { 6 }
+  /// Larger packets are not sent again before it is known that they were lost.
+  static var cheapProbe: Int { 9_000 }
 
   /// When `handleTimeout` is due; `never` when nothing is timed. Costs what happened since the last call, however many
   /// connections there are.
@@ -95,12 +97,14 @@ extension TransportEndpoint {
       && now &- connection.pointee.awaitingSince >= connection.pointee.patience
   }
 
-  /// Nothing came back for the probe timeout: sends the oldest frames in flight again, or a PROBE (RFC 9002 section
-  /// 6.2.4).
+  /// Nothing came back for the probe timeout: sends two packets that ask for an answer (RFC 9002 section 6.2.4), since
+  /// the loss of one would double the wait. The first carries the oldest frames in flight, unless there are so many
+  /// bytes of them that it is better to ask first; its answer tells what was lost, and congestion is judged by that alone:
+  /// the peer may just have been busy.
   private mutating func probe(_ connection: UnsafeMutablePointer<Connection>, now: Instant) {
     statistics.probeTimeouts += 1
     connection.pointee.probeCount += 1
-    connection.pointee.probesDue = 1
+    connection.pointee.probesDue = 2
     // Lest the deadline stay due until the probe leaves.
     connection.pointee.lastElicitingSent = now
     let oldest = connection.pointee.sent.first
@@ -108,18 +112,26 @@ extension TransportEndpoint {
       if sentPackets[oldest].pointee.isProbe {
         giveUpProbe(oldest, connection)
       } else {
-        requeueFrames(of: oldest, connection)
+        requeueOldest(connection)
         // With every slot in flight the probe would find none.
         if sentPackets.available == 0 { forget(oldest, connection) }
       }
     }
-    if connection.pointee.probeCount == 3 { connection.pointee.congestion.onPersistentCongestion() }
     markReady(connection)
+  }
+
+  /// Makes the frames of the first packet that has any due again.
+  private mutating func requeueOldest(_ connection: UnsafeMutablePointer<Connection>) {
+    var packet = connection.pointee.sent.first
+    while packet != .max && sentPackets[packet].pointee.frames.isEmpty { packet = sentPackets[packet].pointee.next }
+    guard packet != .max, Int(sentPackets[packet].pointee.size) <= Self.cheapProbe else { return }
+    requeueFrames(of: packet, connection)
   }
 
   /// Gives up a packet, the first in flight, whose frames are due again.
   private mutating func forget(_ packet: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
     let entry = sentPackets[packet]
+    requeueFrames(of: packet, connection)
     connection.pointee.sent.remove(packet, after: .max, in: sentPackets)
     connection.pointee.bytesInFlight -= Int(entry.pointee.size)
     connection.pointee.lost.append(entry.pointee.number, time: entry.pointee.time)

@@ -23,6 +23,9 @@ extension TransportEndpoint {
   private mutating func transmit(
     _ connection: UnsafeMutablePointer<Connection>, _ batch: inout TransmitBatch, now: Instant
   ) -> Bool {
+    if connection.pointee.state == .idle && !connection.pointee.operations.isEmpty {
+      startHandshake(connection, now: now)
+    }
     if connection.pointee.needsInitial {
       emitInitial(connection, &batch)
       return true
@@ -35,9 +38,11 @@ extension TransportEndpoint {
       return true
     }
     // A repeated probe is small: if it alone is acknowledged, large datagrams vanish on the path; a peer that was merely
-    // busy acknowledges all.
+    // busy acknowledges all. So is one where datagrams are so large that asking costs less than sending again.
     let isSmall =
-      connection.pointee.state != .established || connection.pointee.probeCount > 1 && connection.pointee.probesDue > 0
+      connection.pointee.state != .established
+      || connection.pointee.probesDue > 0
+        && (connection.pointee.probeCount > 1 || connection.pointee.mtu.current > Self.cheapProbe)
     let datagram = isSmall ? configuration.baseDatagram : connection.pointee.mtu.current
     let maximumSegments = max(1, min(configuration.maximumSegments, 65_507 / datagram))
     var transmit = Transmit(
@@ -78,7 +83,7 @@ extension TransportEndpoint {
     let carriesAck = connection.pointee.unacknowledged > 0 && connection.pointee.received.count > 0
     if carriesAck {
       let delay = min((now &- connection.pointee.largestReceivedTime) / 1_000, UInt64(UInt16.max))
-      RangeAckFrame.encode(connection.pointee.received, delay: UInt16(delay), &builder.writer)
+      RangeAckFrame.encode(&connection.pointee.received, delay: UInt16(delay), &builder.writer)
       builder.acknowledges = connection.pointee.received.largest
     }
     var isFull = false
@@ -142,7 +147,7 @@ extension TransportEndpoint {
     let number = connection.pointee.nextPacketNumber
     connection.pointee.nextPacketNumber &+= 1
     guard builder.isEliciting else { return }
-    connection.pointee.probesDue = 0
+    if connection.pointee.probesDue > 0 { connection.pointee.probesDue -= 1 }
     // mayElicit has seen to it that there is one.
     let packet = sentPackets.allocate()!
     sentPackets[packet].initialize(to: SentPacket(size: UInt32(builder.size), number: number, time: now))

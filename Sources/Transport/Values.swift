@@ -77,6 +77,8 @@ package struct OperationFlags: OptionSet, BitwiseCopyable {
   /// Whether the operation ends when its target says so, not when its packets are acknowledged.
   @inline(__always)
   package var waitsForTarget: Bool { contains(.deliveryComplete) || contains(.matchComplete) }
+  /// Nobody wants to hear of its success: it counts in a `silentlyCompleted` event.
+  package static var silent: OperationFlags { OperationFlags(rawValue: 32) }
   /// The payload is copied; the program may reuse its memory at once (FI_INJECT).
   package static var inject: OperationFlags { OperationFlags(rawValue: 8) }
 }

@@ -460,6 +460,19 @@ void wait_for_at(const char *file, int line, struct fid_cq *cq, void *context) {
   }
 }
 
+void wait_for_all_at(const char *file, int line, struct fid_cq *cq, char *first, size_t count) {
+  bool *seen = calloc(count, sizeof *seen);
+  for (size_t i = 0; i < count; i++) {
+    struct fi_cq_tagged_entry entry = {0};
+    wait_completion_at(file, line, cq, &entry, DEFAULT_WAIT);
+    ptrdiff_t index = (char *)entry.op_context - first;
+    if (index < 0 || (size_t)index >= count) fail_at(file, line, "completion of a strange context");
+    if (seen[index]) fail_at(file, line, "two completions of context %td", index);
+    seen[index] = true;
+  }
+  free(seen);
+}
+
 void wait_error_at(const char *file, int line, struct fid_cq *cq, struct fi_cq_err_entry *entry, double wait) {
   double deadline = deadline_after(wait);
   memset(entry, 0, sizeof *entry);

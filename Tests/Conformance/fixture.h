@@ -179,6 +179,10 @@ void wait_completion_at(const char *file, int line, struct fid_cq *cq, struct fi
 // Waits for one completion and checks its context.
 #define wait_for(cq, context) wait_for_at(__FILE__, __LINE__, cq, context)
 void wait_for_at(const char *file, int line, struct fid_cq *cq, void *context);
+// Waits for `count` completions with the contexts `first`, `first + 1`, ... in any order: without comp_order none is
+// promised, and on a bad network what is sent later may be done earlier.
+#define wait_for_all(cq, first, count) wait_for_all_at(__FILE__, __LINE__, cq, first, count)
+void wait_for_all_at(const char *file, int line, struct fid_cq *cq, char *first, size_t count);
 // Reads one error completion; a good completion or silence fails the case.
 #define wait_error(cq, entry) wait_error_at(__FILE__, __LINE__, cq, entry, DEFAULT_WAIT)
 #define wait_error_within(cq, entry, secs) wait_error_at(__FILE__, __LINE__, cq, entry, secs)

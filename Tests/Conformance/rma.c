@@ -467,7 +467,7 @@ CASE(immediate_data_keeps_the_order) {
     expect_immediate(&pair, i);
     assert_memory_equal(target.memory + i * 4, &values[i], 4);
   }
-  for (int i = 0; i < count; i++) wait_for(pair.a.tx_cq, &slot[i]);
+  wait_for_all(pair.a.tx_cq, slot, count);
   region_close(&target);
   pair_close(&pair);
 }

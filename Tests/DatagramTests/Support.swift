@@ -42,7 +42,8 @@ final class Endpoint {
   var reportsErrors: Bool { socket.reportsErrors }
   var forbidsFragmentation: Bool { socket.forbidsFragmentation }
   var errorsPending: Bool { socket.errorsPending }
-  func receive() -> Int { socket.receive() }
+  var nextDelivery: UInt64 { socket.nextDelivery }
+  func receive() -> Int { socket.hasFaults ? socket.receiveThroughFaults(now: Clock.now()) : socket.receive() }
   func nextError() -> PeerError? { socket.nextError() }
 
   /// One entry made of slices of `bytes` cut at `cuts`.
@@ -94,10 +95,13 @@ final class Endpoint {
   func collect(_ count: Int, patience: Int32 = 2000) -> [(bytes: Payload, source: SocketAddress)] {
     var found: [(bytes: Payload, source: SocketAddress)] = []
     while found.count < count {
-      let buffers = socket.receive()
+      let buffers = receive()
       if buffers == 0 {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        if poll(&entry, 1, patience) == 0 { break }
+        let now = Clock.now()
+        let isExpecting = socket.nextDelivery != .max
+        let time = isExpecting ? Int32((max(socket.nextDelivery, now) - now + 999_999) / 1_000_000) : patience
+        if poll(&entry, 1, time) == 0 && !isExpecting { break }
         continue
       }
       for index in 0..<buffers {

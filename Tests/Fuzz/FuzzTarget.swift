@@ -210,7 +210,8 @@ private final class Victim {
     case .heldMessageLost:
       precondition(held.contains { $0.id == event.cookie.second })
       held.removeAll { $0.id == event.cookie.second }
-    case .connectionFailed, .operationCompleted, .messageReceived, .writeReceived, .readAnswered: break
+    case .connectionFailed, .operationCompleted, .silentlyCompleted, .messageReceived, .writeReceived, .readAnswered:
+      break
     }
   }
 
@@ -249,7 +250,7 @@ private final class Victim {
           operation.segments = segment
           operation.segmentCount = 1
         }
-        _ = endpoint.post(operation, on: endpoint.connection(to: there), now: now)
+        _ = endpoint.post(operation, on: endpoint.connection(to: there))
       }
     }
     transmit()

@@ -1,5 +1,6 @@
 import CFabric
 import CPlatform
+import Datagram
 import Testing
 
 @testable import Provider
@@ -76,6 +77,7 @@ import Testing
     #expect(configuration.txSize == 1024 && configuration.rxSize == 1024 && configuration.mtu == 0)
     #expect(configuration.peerTimeout == 0 && configuration.universeSize == 1024)
     #expect(configuration.socketBuffer == 4 << 20)
+    #expect(!configuration.faults.isActive)
   }
 
   @Test func valuesOfTheConfiguration() {
@@ -103,6 +105,38 @@ import Testing
     #expect(configuration.txSize == plain.txSize && configuration.peerTimeout == plain.peerTimeout)
     #expect(configuration.usesGSO == plain.usesGSO && configuration.mtu == plain.mtu)
     #expect(configuration.portRange == nil)
+  }
+
+  @Test func faults() {
+    var plan = FaultPlan()
+    plan.loss = 20_000_000
+    plan.duplication = 1_000_000_000
+    plan.reordering = 50_000_001
+    plan.delay = 200_000
+    plan.jitter = 10_000_000_000
+    plan.seed = .max
+    #expect(
+      faults("loss=0.02,dup=1,reorder=0.050000001,delay=200us,jitter=10s,seed=18446744073709551615") == plan)
+    #expect(faults("seed=7").seed == 7 && !faults("seed=7").isActive)
+    #expect(faults("delay=3ms").delay == 3_000_000 && faults("delay=9ns").delay == 9)
+    #expect(faults("LOSS=1.0").loss == FaultPlan.always)
+    #expect(!faults("loss=0,delay=0s").isActive)
+  }
+
+  @Test(arguments: [
+    "", ",", "loss", "loss=", "=1", "loss=1.1", "loss=2", "loss=-0.1", "loss=0.1x", "loss=2%", "loss=0.0000000001",
+    "loss=.5", "delay=200", "delay=us", "delay=1.5ms", "delay=11s", "delay=1h", "delay=99999999999999999999ns",
+    "jitter=-1us", "seed=", "seed=x", "seed=18446744073709551616", "seed=0x7", "corrupt=0.1", "loss=0.1,",
+    "loss=0.1,loss=0.2", "loss=0.1 ", " loss=0.1", "loss=0.1;dup=0.1", "loss==0.1", "lossy=0.1",
+  ])
+  func unusableFaults(text: String) {
+    // Nothing is taken of a list that is wrong somewhere.
+    #expect(faults(text) == FaultPlan())
+    #expect(faults("dup=0.5,\(text)") == FaultPlan())
+  }
+
+  private func faults(_ text: String) -> FaultPlan {
+    Configuration(environment: ["FI_POLYFILL_FAULT": text]).faults
   }
 
   private func define(

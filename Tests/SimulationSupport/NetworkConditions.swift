@@ -17,6 +17,10 @@ package struct NetworkConditions {
   package var corruption = 0.0
   /// Probability that somebody who saw a datagram sends a forged one.
   package var forgery = 0.0
+  /// Bytes a second that a host's own link carries outward; 0 is without limit.
+  package var hostBandwidth = 0
+  /// Bytes that wait for a host's link before its socket takes no more.
+  package var sendBuffer = 212_992
   /// Bytes a second that the port to a host carries; 0 is without limit.
   package var portBandwidth = 0
   /// Bytes that wait for a port before the switch drops.
@@ -44,6 +48,7 @@ package struct NetworkConditions {
     add("corruption", corruption)
     add("forgery", forgery)
     words.append("delay \(delay)+\(jitter)ns\(keepsOrder ? "" : " unordered")")
+    if hostBandwidth > 0 { words.append("link \(hostBandwidth)B/s") }
     if portBandwidth > 0 { words.append("port \(portBandwidth)B/s queue \(portQueue)") }
     words.append("socket \(socketBuffer) datagram \(datagramLimit)")
     if reportsTooBig { words.append("too-big-reports\(reportsLimit ? "" : " without size")") }

@@ -135,7 +135,8 @@ package final class SimulatedHost {
     drainEvents(network)
     let sent = transmit(network)
     if received > 0 || sent { schedule(at: now + habits.pollGap, network) }
-    if queueHead < queue.count || !batch.isEmpty { schedule(at: now + habits.pollGap, network) }
+    if queueHead < queue.count { schedule(at: now + habits.pollGap, network) }
+    if !batch.isEmpty { schedule(at: max(now + habits.pollGap, network.whenWritable(index)), network) }
     schedule(at: program.nextStep(self), network)
     let timeout = endpoint.nextTimeout()
     if timeout != never { schedule(at: max(timeout, now) + habits.reaction, network) }
@@ -159,7 +160,10 @@ package final class SimulatedHost {
     if network.random.chance(habits.dropping) {
       network.note("\(index) drops \(batch.count - batchSent) transmits that the socket did not take")
     } else {
-      while batchSent < batch.count { send(batch.transmits[take()], network) }
+      while batchSent < batch.count {
+        if network.whenWritable(index) > network.now { return }
+        send(batch.transmits[take()], network)
+      }
     }
     batch.removeAll()
     batchSent = 0
@@ -176,6 +180,7 @@ package final class SimulatedHost {
       if batch.isEmpty { return network.fail("host \(index): pollTransmit promised a transmit and made none") != () }
       sent = true
       while batchSent < batch.count {
+        if network.whenWritable(index) > network.now { return true }
         if network.random.chance(habits.blocking) { return true }
         send(batch.transmits[take()], network)
       }

@@ -38,6 +38,8 @@ package final class SimulatedNetwork {
   private var memory = BufferPool()
   private var paths: [Path] = []
   private var portFree: [Instant] = []
+  /// When all that a host has sent will have left over its own link.
+  private var linkFree: [Instant] = []
   private var disturbances: [() -> Void] = []
 
   package init(seed: UInt64, conditions: NetworkConditions, start: Instant = milliseconds(1)) {
@@ -71,6 +73,7 @@ package final class SimulatedNetwork {
     }
     hosts.append(host)
     portFree.append(0)
+    linkFree.append(0)
     return host
   }
 
@@ -144,6 +147,13 @@ package final class SimulatedNetwork {
 
   // MARK: Datagrams
 
+  /// When the socket of a host takes datagrams again; not later than now when it does.
+  package func whenWritable(_ host: Int) -> Instant {
+    guard conditions.hostBandwidth > 0 else { return 0 }
+    let time = UInt64(conditions.sendBuffer) * 1_000_000_000 / UInt64(conditions.hostBandwidth)
+    return linkFree[host] > time ? linkFree[host] - time : 0
+  }
+
   /// A datagram leaves a host. The network copies it.
   package func send(from source: Int, to address: PeerAddress, _ gather: (UnsafeMutableRawPointer) -> Void, count: Int)
   {
@@ -152,6 +162,10 @@ package final class SimulatedNetwork {
     statistics.sent += 1
     let index = allocate(source, destination, count)
     gather(datagrams[index].bytes)
+    if conditions.hostBandwidth > 0 {
+      linkFree[source] =
+        max(linkFree[source], now) + UInt64(count) * 1_000_000_000 / UInt64(conditions.hostBandwidth)
+    }
     forge(index)
     let passes =
       filter?(source, destination, UnsafeRawBufferPointer(start: datagrams[index].bytes, count: count)) ?? true
@@ -201,7 +215,7 @@ package final class SimulatedNetwork {
 
   private func deliver(_ index: Int, _ path: Int) -> Bool {
     let datagram = datagrams[index]
-    var time = now + conditions.delay
+    var time = max(now, linkFree[datagram.source]) + conditions.delay
     if conditions.jitter > 0 { time += UInt64(random.below(Int(conditions.jitter) + 1)) }
     if random.chance(conditions.reordering) {
       time += UInt64(random.below(Int(conditions.reorderingDelay) + 1))

@@ -70,7 +70,7 @@ package final class WorkloadProgram: HostProgram {
           operation.segments = segments.baseAddress
           operation.segmentCount = segments.count
         }
-        return host.endpoint.post(operation, on: connection, now: network.now)
+        return host.endpoint.post(operation, on: connection)
       }
     }
     network.note("\(host.index) posts \(record.id): \(result)")
@@ -125,6 +125,7 @@ package final class WorkloadProgram: HostProgram {
     if network.trace != nil { network.note("\(host.index) event \(describe(event))") }
     switch event.kind {
     case .operationCompleted: checker.completed(event, at: host)
+    case .silentlyCompleted: preconditionFailure("every operation here wants to be reported")
     case .messageReceived, .writeReceived, .readAnswered: checker.ended(event, at: host)
     case .heldMessageLost: checker.lost(event, at: host)
     case .connectionFailed: checker.connectionFailed(event, at: host)

@@ -30,6 +30,15 @@ struct SimulatorCommand: ParsableCommand {
   @Flag(help: "Prints what the seeds went through.")
   var statistics = false
 
+  @Flag(help: "Prints what 64 senders to one receiver come to, against an ideal receiver, as JSON lines.")
+  var incast = false
+
+  @Flag(help: "Prints the goodput of a stream under random loss, against that without, as JSON lines.")
+  var lossGoodput = false
+
+  @Flag(help: "Prints the completion times of round trips under random loss, as JSON lines.")
+  var lossTail = false
+
   func validate() throws {
     if seeds < 1 || jobs < 1 || jobs > SeedRegister.maximumJobs {
       throw ValidationError("--seeds and --jobs are at least 1, --jobs at most \(SeedRegister.maximumJobs)")
@@ -38,6 +47,12 @@ struct SimulatorCommand: ParsableCommand {
   }
 
   func run() throws {
+    if incast || lossGoodput || lossTail {
+      if incast { Measurements.incast() }
+      if lossGoodput { Measurements.lossGoodput() }
+      if lossTail { Measurements.lossTail() }
+      return
+    }
     SeedRegister.install()
     let passed: Bool
     if let seed {

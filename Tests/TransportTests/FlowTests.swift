@@ -15,6 +15,23 @@ import Transport
     #expect(bench.recorders[1].messages.count == 5)
   }
 
+  /// Silent operations count when they end well, and each tells by itself when it fails.
+  @Test func silentOperationsTellOnlyOfFailure() {
+    let bench = Bench { configuration, _ in configuration.transmitQueueSize = 30 }
+    bench.establish()
+    for index in 0..<20 { bench.post(size: index * 40, flags: index % 2 == 0 ? [.silent, .inject] : []) }
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.recorders[0].silentCompletions == 10)
+    #expect(bench.recorders[0].completions.count == 1 + 10)
+    #expect(bench.recorders[1].messages.count == 21)
+    #expect(bench.isQuiet)
+    bench.network.cut(true, between: 0, and: 1)
+    let lost = bench.post(size: 100, flags: .silent)
+    bench.network.run(for: milliseconds(60_000))
+    #expect(bench.recorders[0].silentCompletions == 10)
+    #expect(bench.status(lost) != nil && bench.status(lost) != .ok)
+  }
+
   /// Messages that nobody waits for use no more than the credit that was granted, whatever the sender posts.
   @Test(arguments: [64, 1_000, 9_000])
   func unexpectedMessagesAreBounded(size: Int) {

@@ -26,6 +26,7 @@ final class Recorder: HostProgram {
   var holds = false
   private(set) var held: [(handle: MessageHandle, length: UInt64)] = []
   private(set) var lostHeld = 0
+  private(set) var silentCompletions = 0
   /// Writes and reads are refused.
   var refusal: OperationStatus?
   /// Accepted messages get buffers of at most this size.
@@ -56,6 +57,7 @@ final class Recorder: HostProgram {
     events.append(event.kind)
     switch event.kind {
     case .operationCompleted: completions.append((event.cookie.first, event.status, network.now))
+    case .silentlyCompleted: silentCompletions += Int(event.length)
     case .connectionFailed: failures.append((event.status, network.now))
     case .message: message(event, host)
     case .messageReceived: received(event)
@@ -189,7 +191,7 @@ final class Bench {
         operation.segments = segments.baseAddress
         operation.segmentCount = segments.count
         let connection = host.endpoint.connection(to: SimulatedNetwork.address(target))
-        return host.endpoint.post(operation, on: connection, now: network.now)
+        return host.endpoint.post(operation, on: connection)
       }
     }
     host.schedule(at: network.now, network)

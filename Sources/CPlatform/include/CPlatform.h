@@ -54,6 +54,33 @@ static inline uint64_t platform_monotonic_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/// A counter of the processor that goes on at a constant rate, for telling whether a moment has passed without the price
+/// of a clock; nanoseconds where there is none.
+static inline uint64_t platform_ticks(void) {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  uint64_t ticks;
+  __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+  return ticks;
+#else
+  return platform_monotonic_ns();
+#endif
+}
+
+/// About 20 us in ticks: 16 to 33 us on x86_64 processors of 4 to 2 GHz, exact elsewhere.
+static inline uint64_t platform_moment(void) {
+#if defined(__x86_64__)
+  return 1u << 16;
+#elif defined(__aarch64__)
+  uint64_t frequency;
+  __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(frequency));
+  return frequency / 50000u;
+#else
+  return 20000u;
+#endif
+}
+
 /// Tells the processor that this is a spinning loop.
 static inline void platform_spin_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)

@@ -12,6 +12,7 @@ enum EndpointSocket {
     options.segmentationOffload = configuration.usesGSO
     options.receiveOffload = configuration.usesGRO
     options.portable = configuration.isPortable
+    options.faults = configuration.faults
     do throws(SystemError) {
       guard address.port == 0, let range = configuration.portRange else {
         return try UDPSocket.open(bind: address, options: options)

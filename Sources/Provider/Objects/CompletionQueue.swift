@@ -90,7 +90,7 @@ package final class CompletionQueue {
 
   /// Gives up room: the operation will not complete.
   @inline(__always)
-  package func unreserve() { ring.unreserve() }
+  package func unreserve(_ count: Int = 1) { ring.unreserve(count) }
 
   /// Adds room for `entries` more, as many as an endpoint that is bound can have in flight.
   package func grow(by entries: Int) { ring.grow(by: entries) }
@@ -281,6 +281,6 @@ package final class CompletionQueue {
   private static var defaultSize: Int { 1024 }
   private static var maximumSize: Int { 1 << 24 }
   /// A program that always finds completions still makes progress, and those reads are cheap.
-  private static var readsPerProgress: Int { 16 }
+  private static var readsPerProgress: Int { 64 }
   private static var portableSleep: UInt64 { 10_000_000 }
 }

@@ -90,9 +90,9 @@ package struct CompletionRing: ~Copyable {
 
   /// Gives up room that was set aside.
   @inline(__always)
-  package mutating func unreserve() {
-    assert(used > count)
-    used &-= 1
+  package mutating func unreserve(_ entries: Int = 1) {
+    assert(used >= count + entries)
+    used &-= entries
   }
 
   /// Queues a completion into room that was set aside for it.

@@ -21,6 +21,7 @@ extension Port {
       case .message: messageArrived(event)
       case .messageReceived: messageReceived(event)
       case .operationCompleted: operationCompleted(event)
+      case .silentlyCompleted: silentlyCompleted(Int(truncatingIfNeeded: event.pointee.length))
       case .heldMessageLost: heldMessageLost(event)
       case .write: writeArrived(event)
       case .writeReceived: writeReceived(event)
@@ -146,6 +147,13 @@ extension Port {
         $0.unreserve()
       }
     }
+  }
+
+  /// Operations of which the program wants to hear only when they fail.
+  @inline(__always)
+  private func silentlyCompleted(_ count: Int) {
+    outstanding &-= count
+    binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve(count) }
   }
 
   @inline(never)

@@ -14,7 +14,7 @@ extension Port {
     guard batch.isEmpty || sendBatch(now) else { return false }
     var isEmpty = false
     if inputIndex >= inputCount {
-      inputCount = socket.receive()
+      inputCount = socket.hasFaults ? receiveThroughFaults(now) : socket.receive()
       inputIndex = 0
       inputOffset = 0
       isEmpty = inputCount == 0
@@ -26,6 +26,15 @@ extension Port {
     drain(now)
     if transport.wantsTransmit { flush(now) }
     return !isEmpty
+  }
+
+  /// Receives where FI_POLYFILL_FAULT is set, and tells sleepers when to come for what is kept back.
+  @inline(never)
+  private func receiveThroughFaults(_ now: Instant) -> Int {
+    let count = socket.receiveThroughFaults(now: now)
+    let deadline = socket.nextDelivery
+    binding.engine._withUnsafeGuaranteedRef { $0.deadlineMoved(deadline) }
+    return count
   }
 
   /// Feeds received datagrams, one by one, until all are done or the completion queue is full.

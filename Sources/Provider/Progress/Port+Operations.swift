@@ -68,6 +68,7 @@ extension Port {
     if flags & FI_DELIVERY_COMPLETE != 0 { result.insert(.deliveryComplete) }
     if flags & FI_MATCH_COMPLETE != 0 { result.insert(.matchComplete) }
     if flags & FI_INJECT != 0 { result.insert(.inject) }
+    if flags & FI_COMPLETION == 0 { result.insert(.silent) }
     return result
   }
 
@@ -81,14 +82,13 @@ extension Port {
     guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
     guard outstanding < options.transmitQueueSize, binding.transmitQueue._withUnsafeGuaranteedRef({ $0.reserve() })
     else { return tryAgain() }
-    let now = Clock.now()
-    guard transport.post(operation, on: connection, now: now) == .queued else {
+    guard transport.post(operation, on: connection) == .queued else {
       binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() }
       return tryAgain()
     }
     outstanding &+= 1
     queuedBytes &+= length
-    if flags & FI_MORE == 0 { flushIfDue(now) }
+    if flags & FI_MORE == 0 { flushIfDue() }
     return 0
   }
 

@@ -10,18 +10,18 @@ extension Port {
   /// a good deal is queued, or when the last flush was a while ago, so that nothing waits for a program that computes;
   /// otherwise with the next poll, many messages in one datagram.
   @inline(__always)
-  func flushIfDue(_ now: Instant) {
-    if outstanding == 1 || queuedBytes >= Self.flushBytes || now &- lastFlush > Self.flushInterval
+  func flushIfDue() {
+    if outstanding == 1 || queuedBytes >= Self.flushBytes || Ticks.now() &- lastFlush > Ticks.moment
       || binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep })
     {
-      flush(now)
+      flush(Clock.now())
     }
   }
 
   /// Sends all that the transport has ready, as far as the socket takes it.
   func flush(_ now: Instant) {
     queuedBytes = 0
-    lastFlush = now
+    lastFlush = Ticks.now()
     guard batch.isEmpty || sendBatch(now) else { return }
     while transport.wantsTransmit && transport.pollTransmit(into: &batch, now: now) {
       guard sendBatch(now) else { break }
@@ -106,8 +106,6 @@ extension Port {
 
   /// Queued bytes that fill a datagram well.
   @inline(__always) private static var flushBytes: Int { 16 * 1024 }
-  /// Longest time in nanoseconds between the flushes of a program that sends without polling.
-  @inline(__always) private static var flushInterval: UInt64 { 20_000 }
   /// Longest time in nanoseconds that a datagram waits for the socket.
   @inline(__always) private static var patience: UInt64 { 100_000_000 }
 }

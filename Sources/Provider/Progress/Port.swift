@@ -56,7 +56,8 @@ package final class Port {
   var blockedSince: Instant = 0
   /// Bytes posted and not yet offered to the socket.
   var queuedBytes = 0
-  var lastFlush: Instant = 0
+  /// When that was, in `Ticks`: programs that send without polling have it done again a moment later.
+  var lastFlush: UInt64 = 0
 
   // Where the batch of received datagrams is being worked on.
   var inputCount = 0
@@ -99,7 +100,8 @@ package final class Port {
 
   package var descriptor: Int32 { socket.descriptor }
   package var localAddress: SocketAddress { socket.localAddress }
-  package var nextTimeout: Instant { transport.nextTimeout() }
+  /// When to pump although no descriptor says so.
+  package var nextTimeout: Instant { min(transport.nextTimeout(), socket.nextDelivery) }
 
   /// Whether a pump has something to do that no descriptor and no timer will tell of.
   package var hasWork: Bool { transport.wantsTransmit || !batch.isEmpty || inputIndex < inputCount }

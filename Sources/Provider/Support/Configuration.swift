@@ -1,4 +1,5 @@
 import CPlatform
+import Datagram
 
 /// What the environment says, read once. Each value that cannot be used is reported and replaced by its default.
 package struct Configuration {
@@ -26,17 +27,19 @@ package struct Configuration {
   package let usesGRO: Bool
   /// Whether to keep to plain POSIX socket calls.
   package let isPortable: Bool
+  /// What to do on purpose to the datagrams that arrive.
+  package let faults: FaultPlan
   /// How many peers the program expects.
   package let universeSize: Int
 
   /// This process's configuration. Any thread.
   package static var current: Configuration { shared }
 
-  /// Reads the variables through `lookup`, whose texts must stay valid.
+  /// Reads the variables through `lookup`, whose texts must stay valid until this returns.
   package init(lookup: (CString) -> CString?) {
-    providerFilter = NameFilter(Self.text(.provider, lookup))
+    providerFilter = NameFilter(Self.keptText(.provider, lookup))
     answersAliases = Self.truth(.aliases, lookup)
-    interface = Self.text(.interface, lookup)
+    interface = Self.keptText(.interface, lookup)
     portRange = Self.ports(lookup)
     txSize = Self.number(.txSize, 1...Capabilities.maximumQueueSize, lookup)
     rxSize = Self.number(.rxSize, 1...Capabilities.maximumQueueSize, lookup)
@@ -47,6 +50,7 @@ package struct Configuration {
     usesGSO = Self.truth(.gso, lookup)
     usesGRO = Self.truth(.gro, lookup)
     isPortable = Self.truth(.portable, lookup)
+    faults = Self.faults(lookup)
     universeSize = Self.number(.universeSize, 1...Int(Int32.max), lookup)
     providerFilter.forEachName { name, length in
       if !ProviderName.isKnown(name, length) { Self.warnUnknown(name, length) }
@@ -54,11 +58,15 @@ package struct Configuration {
     }
   }
 
-  // The texts are copied because a program may change its environment later.
-  private nonisolated(unsafe) static let shared = Configuration { name in getenv(name).flatMap { CString(strdup($0)) } }
+  private nonisolated(unsafe) static let shared = Configuration { name in getenv(name).map { CString($0) } }
 
   private static func text(_ variable: Variable, _ lookup: (CString) -> CString?) -> CString? {
     lookup(variable.description.environmentName.text)
+  }
+
+  /// A copy, because a program may change its environment later.
+  private static func keptText(_ variable: Variable, _ lookup: (CString) -> CString?) -> CString? {
+    text(variable, lookup).flatMap { CString(strdup($0)) }
   }
 
   private static func truth(_ variable: Variable, _ lookup: (CString) -> CString?) -> Bool {
@@ -93,6 +101,20 @@ package struct Configuration {
     }
     warn(.portRange, text)
     return nil
+  }
+
+  /// A plan that does something is told of, so that nobody looks for its effects elsewhere.
+  private static func faults(_ lookup: (CString) -> CString?) -> FaultPlan {
+    guard let text = text(.fault, lookup) else { return FaultPlan() }
+    guard let plan = FaultPlan(text) else {
+      warn(.fault, text)
+      return FaultPlan()
+    }
+    Log.write(.warn, .core) { line in
+      line.append("FI_POLYFILL_FAULT is set, the network is made worse on purpose: ")
+      line.append(text)
+    }
+    return plan
   }
 
   private static func warn(

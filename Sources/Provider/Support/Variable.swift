@@ -4,7 +4,7 @@ package enum Variable: Int, CaseIterable {
   case logLevel, logProvider, logSubsystem, logInterval, logLocation, logLocationMode
   case provider, universeSize
   case aliases, interface, portRange, txSize, rxSize, providerKeys, peerTimeout
-  case socketBuffer, mtu, gso, gro, portable
+  case socketBuffer, mtu, gso, gro, portable, fault
 
   /// Whom a variable belongs to: its name starts with FI_ or FI_POLYFILL_.
   package enum Owner {
@@ -60,6 +60,10 @@ package enum Variable: Int, CaseIterable {
     case .gso: row("FI_POLYFILL_GSO", .boolean, "1", "Let the kernel segment large sends where it can")
     case .gro: row("FI_POLYFILL_GRO", .boolean, "1", "Let the kernel merge received datagrams where it can")
     case .portable: row("FI_POLYFILL_PORTABLE", .boolean, "0", "Use plain POSIX socket calls only")
+    case .fault:
+      row(
+        "FI_POLYFILL_FAULT", .string, "",
+        "Damage to received datagrams, for tests: loss=0.01,dup=0.01,reorder=0.05,delay=200us,jitter=50us,seed=7")
     }
   }
 

@@ -1,0 +1,263 @@
+#include "fabric.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct endpoint endpoint;
+
+enum { completions_at_once = 64, name_max = 128, message_tag = 0x1234, control_count = 4, control_size = 64, control_area = 4096 };
+
+long check_result(long result, const char *call) {
+  if (result < 0) die("%s: %s", call, fi_strerror((int)-result));
+  return result;
+}
+
+// ---- opening ------------------------------------------------------------------------------------------------------
+
+struct fi_info *find_provider(const struct options *options) {
+  struct fi_info *hints = fi_allocinfo(), *all = NULL, *found = NULL;
+  if (!hints) die("fi_allocinfo: no memory");
+  hints->caps = FI_MSG | FI_TAGGED | FI_RMA;
+  hints->mode = FI_CONTEXT | FI_CONTEXT2;
+  hints->ep_attr->type = FI_EP_RDM;
+  hints->tx_attr->msg_order = hints->rx_attr->msg_order = FI_ORDER_SAS;
+  hints->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
+  hints->domain_attr->threading = FI_THREAD_DOMAIN;
+  if (options->provider) hints->fabric_attr->prov_name = strdup(options->provider);
+  int result = fi_getinfo(FI_VERSION(1, 17), options->address, NULL, FI_SOURCE, hints, &all);
+  if (result && result != -FI_ENODATA) check_result(result, "fi_getinfo");
+  // A name may also find providers layered over the one it names.
+  for (struct fi_info *info = all; info && !found; info = info->next) {
+    if (!options->provider || strcasecmp(info->fabric_attr->prov_name, options->provider) == 0) found = fi_dupinfo(info);
+  }
+  fi_freeinfo(all);
+  fi_freeinfo(hints);
+  return found;
+}
+
+static void ring_open(struct ring *ring, enum operation_kind kind, size_t operations, size_t bytes, uint64_t key) {
+  ring->allocated = operations;
+  ring->operations = allocate(operations * sizeof *ring->operations);
+  for (size_t i = 0; i < operations; i++) ring->operations[i].kind = kind;
+  ring->memory = allocate(control_area + bytes);
+  ring->data = ring->memory + control_area;
+  ring->capacity = bytes;
+  uint64_t access = FI_SEND | FI_RECV | FI_READ | FI_WRITE | FI_REMOTE_READ | FI_REMOTE_WRITE;
+  check(fi_mr_reg(endpoint.domain, ring->memory, control_area + bytes, access, 0, key, 0, &ring->region, NULL));
+  ring->descriptor = fi_mr_desc(ring->region);
+}
+
+void endpoint_open(const struct options *options, size_t operations, size_t bytes) {
+  struct fi_info *info = endpoint.info = find_provider(options);
+  if (!info) die("not offered");
+  endpoint.blocking = options->blocking;
+  check(fi_fabric(info->fabric_attr, &endpoint.fabric, NULL));
+  check(fi_domain(endpoint.fabric, info, &endpoint.domain, NULL));
+  struct fi_cq_attr cq = {.format = FI_CQ_FORMAT_TAGGED,
+                          .size = 2 * operations + 16,
+                          .wait_obj = options->blocking ? FI_WAIT_UNSPEC : FI_WAIT_NONE};
+  check(fi_cq_open(endpoint.domain, &cq, &endpoint.cq, NULL));
+  struct fi_av_attr av = {.type = FI_AV_TABLE, .count = 2};
+  check(fi_av_open(endpoint.domain, &av, &endpoint.av, NULL));
+  check(fi_endpoint(endpoint.domain, info, &endpoint.ep, NULL));
+  check(fi_ep_bind(endpoint.ep, &endpoint.av->fid, 0));
+  check(fi_ep_bind(endpoint.ep, &endpoint.cq->fid, FI_TRANSMIT | FI_RECV));
+  check(fi_enable(endpoint.ep));
+  ring_open(&endpoint.sends, operation_send, operations, bytes, 1);
+  ring_open(&endpoint.receives, operation_receive, operations, bytes, 2);
+}
+
+struct introduction {
+  uint64_t memory;
+  uint64_t key;
+  uint64_t name_length;
+  char name[name_max];
+};
+
+void endpoint_introduce(int connection) {
+  struct introduction ours = {.memory = control_area, .key = fi_mr_key(endpoint.receives.region)}, theirs;
+  if (endpoint.info->domain_attr->mr_mode & (FI_MR_VIRT_ADDR | FI_MR_BASIC)) {
+    ours.memory = (uint64_t)(uintptr_t)endpoint.receives.data;
+  }
+  size_t length = sizeof ours.name;
+  check(fi_getname(&endpoint.ep->fid, ours.name, &length));
+  ours.name_length = length;
+  tell(connection, &ours, sizeof ours);
+  hear(connection, &theirs, sizeof theirs, make_progress);
+  if (fi_av_insert(endpoint.av, theirs.name, 1, &endpoint.peer, 0, NULL) != 1) die("fi_av_insert failed");
+  endpoint.peer_memory = theirs.memory;
+  endpoint.peer_key = theirs.key;
+}
+
+static void arrange(struct ring *ring, char *memory, size_t count, size_t size) {
+  ring->count = count;
+  ring->size = size;
+  ring->posted = ring->completed = 0;
+  ring->ordered = false;
+  for (size_t i = 0; i < count; i++) {
+    ring->operations[i].buffer = memory + i * size;
+    ring->operations[i].busy = false;
+  }
+}
+
+void ring_arrange(struct ring *ring, size_t count, size_t size) {
+  if (count > ring->allocated || count * size > ring->capacity) die("%zu buffers of %zu bytes do not fit", count, size);
+  arrange(ring, ring->data, count, size);
+}
+
+void ring_arrange_control(struct ring *ring) { arrange(ring, ring->memory, control_count, control_size); }
+
+// ---- completions --------------------------------------------------------------------------------------------------
+
+_Noreturn static void report_error(void) {
+  struct fi_cq_err_entry error = {0};
+  fi_cq_readerr(endpoint.cq, &error, 0);
+  die("an operation failed: %s (provider's error %d)", fi_strerror(error.err), error.prov_errno);
+}
+
+static void complete(const struct fi_cq_tagged_entry *entries, ssize_t count) {
+  for (ssize_t i = 0; i < count; i++) {
+    struct operation *operation = entries[i].op_context;
+    operation->busy = false;
+    if (operation->kind == operation_send) {
+      endpoint.sends.completed++;
+    } else {
+      endpoint.receives.completed++;
+      if (endpoint.received) endpoint.received(operation);
+    }
+  }
+}
+
+static ssize_t read_completions(void) {
+  struct fi_cq_tagged_entry entries[completions_at_once];
+  ssize_t count = fi_cq_read(endpoint.cq, entries, completions_at_once);
+  if (count == -FI_EAGAIN) return 0;
+  if (count == -FI_EAVAIL) report_error();
+  complete(entries, check_result(count, "fi_cq_read"));
+  return count;
+}
+
+static void sleep_for_completions(int milliseconds) {
+  struct fi_cq_tagged_entry entries[completions_at_once];
+  ssize_t count = fi_cq_sread(endpoint.cq, entries, completions_at_once, NULL, milliseconds);
+  if (count == -FI_EAGAIN || count == -FI_EINTR || count == -FI_ETIMEDOUT) return;
+  if (count == -FI_EAVAIL) report_error();
+  complete(entries, check_result(count, "fi_cq_sread"));
+}
+
+void wait_for_completions(void) {
+  if (read_completions() == 0 && endpoint.blocking) sleep_for_completions(1000);
+}
+
+void make_progress(void) { (void)fi_cq_read(endpoint.cq, NULL, 0); }
+
+// The provider had no room: let it work, and do not sleep for long, since no completion need follow.
+static void make_room(void) {
+  if (read_completions() == 0 && endpoint.blocking) sleep_for_completions(1);
+}
+
+void wait_for_sends(void) {
+  while (endpoint.sends.completed < endpoint.sends.posted) wait_for_completions();
+}
+
+void wait_for_receives(uint64_t completed) {
+  while (endpoint.receives.completed < completed) wait_for_completions();
+}
+
+// ---- posting ------------------------------------------------------------------------------------------------------
+
+// One that is free, looked for from the place where it is if operations complete in order.
+static struct operation *free_operation(struct ring *ring) {
+  size_t first = ring->posted % ring->count;
+  size_t candidates = ring->ordered ? 1 : ring->count;
+  for (size_t i = 0; i < candidates; i++) {
+    struct operation *operation = &ring->operations[(first + i) % ring->count];
+    if (!operation->busy) return operation;
+  }
+  return NULL;
+}
+
+static struct operation *next_operation(struct ring *ring) {
+  struct operation *operation;
+  while (!(operation = free_operation(ring))) wait_for_completions();
+  operation->busy = true;
+  operation->sequence = ring->posted++;
+  return operation;
+}
+
+// Repeats a call while the provider has no room.
+#define post(call)                                                 \
+  do {                                                             \
+    ssize_t post_result;                                           \
+    while ((post_result = (call)) == -FI_EAGAIN) make_room();      \
+    check_result(post_result, #call);                              \
+  } while (0)
+
+void post_receive(void) {
+  struct operation *operation = next_operation(&endpoint.receives);
+  char *buffer = operation->buffer;
+  size_t length = endpoint.receives.size;
+  void *descriptor = endpoint.receives.descriptor;
+  if (endpoint.tagged) {
+    post(fi_trecv(endpoint.ep, buffer, length, descriptor, FI_ADDR_UNSPEC, message_tag, 0, operation));
+  } else {
+    post(fi_recv(endpoint.ep, buffer, length, descriptor, FI_ADDR_UNSPEC, operation));
+  }
+}
+
+static ssize_t send_operation(struct operation *operation, size_t length) {
+  void *descriptor = endpoint.sends.descriptor;
+  if (endpoint.tagged) {
+    return fi_tsend(endpoint.ep, operation->buffer, length, descriptor, endpoint.peer, message_tag, operation);
+  }
+  return fi_send(endpoint.ep, operation->buffer, length, descriptor, endpoint.peer, operation);
+}
+
+void post_send(size_t length) {
+  struct operation *operation = next_operation(&endpoint.sends);
+  post(send_operation(operation, length));
+}
+
+bool try_post_send(size_t length, double patience) {
+  double deadline = seconds() + patience;
+  for (;;) {
+    struct operation *operation = free_operation(&endpoint.sends);
+    ssize_t result = operation ? send_operation(operation, length) : -FI_EAGAIN;
+    if (result != -FI_EAGAIN) {
+      check_result(result, "fi_send");
+      operation->busy = true;
+      operation->sequence = endpoint.sends.posted++;
+      return true;
+    }
+    if (seconds() > deadline) return false;
+    make_room();
+  }
+}
+
+void post_inject(size_t length) {
+  struct ring *ring = &endpoint.sends;
+  char *buffer = ring->operations[ring->posted % ring->count].buffer;
+  if (endpoint.tagged) {
+    post(fi_tinject(endpoint.ep, buffer, length, endpoint.peer, message_tag));
+  } else {
+    post(fi_inject(endpoint.ep, buffer, length, endpoint.peer));
+  }
+  ring->posted++;
+  ring->completed++;  // there is no completion: the buffer is free at once
+}
+
+void post_write(size_t length) {
+  struct operation *operation = next_operation(&endpoint.sends);
+  uint64_t target = endpoint.peer_memory + (uint64_t)(operation->buffer - endpoint.sends.data);
+  post(fi_write(endpoint.ep, operation->buffer, length, endpoint.sends.descriptor, endpoint.peer, target,
+                endpoint.peer_key, operation));
+}
+
+void post_read(size_t length) {
+  struct operation *operation = next_operation(&endpoint.sends);
+  uint64_t source = endpoint.peer_memory + (uint64_t)(operation->buffer - endpoint.sends.data);
+  post(fi_read(endpoint.ep, operation->buffer, length, endpoint.sends.descriptor, endpoint.peer, source,
+               endpoint.peer_key, operation));
+}
