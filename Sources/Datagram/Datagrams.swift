@@ -73,6 +73,22 @@ package struct ReceivedDatagrams {
   /// Bytes of each datagram but the last, which may be shorter; `length` for a single one. Never 0 unless `length` is.
   package let segmentSize: Int
   package let source: SocketAddress
+  /// Bytes from ``ReceiveHole/offset`` on that are not in the buffer but where the hole led.
+  package let placed: Int
+}
+
+/// A part of a datagram that is to be received elsewhere than in the buffer, which has a hole there.
+package struct ReceiveHole {
+  /// Bytes of the datagram before it.
+  package var offset: Int
+  package var base: UnsafeMutableRawPointer
+  package var length: Int
+
+  package init(offset: Int, base: UnsafeMutableRawPointer, length: Int) {
+    self.offset = offset
+    self.base = base
+    self.length = length
+  }
 }
 
 /// An error that the network or the kernel reported about an earlier datagram (MSG_ERRQUEUE of recv(2)).

@@ -43,7 +43,8 @@ extension UDPSocket {
       var end = entry + 1
       while end < count && (batch[end].destination == address) == isHot { end += 1 }
       let outcome =
-        isHot ? sendHot(batch + entry, count: end - entry) : send(batch + entry, count: end - entry, through: descriptor)
+        isHot
+        ? sendHot(batch + entry, count: end - entry) : send(batch + entry, count: end - entry, through: descriptor)
       entry += outcome.sent
       if isHot { hot += outcome.sent }
       guard outcome.stop == .finished else {
@@ -91,7 +92,15 @@ extension UDPSocket {
     }
     statistics.receiveCalls &+= 1
     let result: Int
-    if hot.pointee.isWhole {
+    if hot.pointee.isWhole, let hole {
+      let message = receiving.message(around: hole)
+      result = Syscall.recvmsg(hot.pointee.descriptor, message)
+      self.hole = nil
+      if result > 0 {
+        take(message.pointee.msg_flags & Int32(MSG_TRUNC) != 0 ? .max : result, from: hot.pointee.address)
+        receiving.notePlaced(hole, length: result)
+      }
+    } else if hot.pointee.isWhole {
       // The plain call is quicker, and the peer is known.
       result = Syscall.receive(hot.pointee.descriptor, receiving.buffer, receiving.bufferCapacity)
       if result > 0 { take(result, from: hot.pointee.address) }

@@ -28,6 +28,9 @@ public struct UDPSocket: ~Copyable {
   /// as they are until the peer has them: they may go out by reference.
   package var scratch = UnsafeRawBufferPointer(start: nil, count: 0)
 
+  /// Where to put a part of the hot peer's next datagram; one call to ``receive()`` uses it up.
+  package var hole: ReceiveHole?
+
   let portable: Bool
   /// Whether the kernel cuts sends; only ever goes from true to false.
   var segmentationOffload: Bool

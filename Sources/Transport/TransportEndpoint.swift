@@ -62,6 +62,9 @@ public struct TransportEndpoint: ~Copyable {
   /// The event handed out last; in memory of its own, so that its address is stable.
   let event: UnsafeMutablePointer<Event>
 
+  /// The transfer that the next datagram is likely to belong to.
+  var predicted: PlacedTransfer?
+
   /// Answers that need no connection. Who is forgotten asks again.
   var answers = RecentQueue<32, Answer>(
     placeholder: Answer(kind: .reset, address: PeerAddress(words: (0, 0, 0)), connection: 0, session: 0))

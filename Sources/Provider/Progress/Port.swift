@@ -62,6 +62,9 @@ package final class Port {
   /// When that was, in `Ticks`: programs that send without polling have it done again a moment later.
   var lastFlush: UInt64 = 0
 
+  /// Where a part of the first of them was received to.
+  var placement: Placement?
+
   // Where the batch of received datagrams is being worked on.
   var inputCount = 0
   var inputIndex = 0
