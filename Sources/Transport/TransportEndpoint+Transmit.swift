@@ -78,7 +78,8 @@ extension TransportEndpoint {
       if hasFrames(connection) { noteShortage(connection) }
     }
     guard connection.pointee.acknowledgeNow || (mayElicit && hasFrames(connection)) else { return 0 }
-    var builder = PacketBuilder(batch, firstSlice: firstSlice, limit: limit)
+    var builder = PacketBuilder(
+      batch, firstSlice: firstSlice, limit: limit, pageSize: configuration.pageSize)
     encodeHeader(connection, &builder.writer)
     let carriesAck = connection.pointee.unacknowledged > 0 && connection.pointee.received.count > 0
     if carriesAck {
