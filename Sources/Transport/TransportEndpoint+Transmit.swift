@@ -134,7 +134,8 @@ extension TransportEndpoint {
     } else {
       ConfirmHeader(
         flags: [], connection: connection.pointee.index, session: connection.pointee.session, packetNumber: number,
-        cookie: connection.pointee.cookie, parameters: localParameters
+        ended: UInt32(truncatingIfNeeded: connection.pointee.endedSession), cookie: connection.pointee.cookie,
+        parameters: localParameters
       ).encode(&writer)
     }
   }
