@@ -24,10 +24,13 @@ public struct Slab<Element: BitwiseCopyable>: ~Copyable {
     precondition(MemoryLayout<Element>.stride >= MemoryLayout<UInt32>.size)
     precondition(MemoryLayout<Element>.alignment >= MemoryLayout<UInt32>.alignment)
     self.capacity = UInt32(capacity)
-    base = UnsafeMutablePointer<Element>.allocate(capacity: capacity)
+    // From a cache line on, so that elements of one line's size lie in one.
+    base = UnsafeMutableRawPointer.allocate(
+      byteCount: capacity * MemoryLayout<Element>.stride, alignment: max(MemoryLayout<Element>.alignment, 64)
+    ).bindMemory(to: Element.self, capacity: capacity)
   }
 
-  deinit { base.deallocate() }
+  deinit { UnsafeMutableRawPointer(base).deallocate() }
 
   /// Takes an element out of the slab, its memory undefined; nil when all are in use. O(1).
   @inline(__always)

@@ -198,6 +198,7 @@ extension TransportEndpoint {
     if entry.pointee.isDiscarded {
       free(transfer: slot)
     } else {
+      hasNews = true
       finishedTransfers.append(slot, in: inbound)
     }
   }

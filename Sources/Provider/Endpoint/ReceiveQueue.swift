@@ -1,26 +1,34 @@
 import Containers
 import Transport
 
-/// A receive from fi_recv to its completion.
+/// A receive from fi_recv to its completion: 64 bytes, since many of them wait at a time.
 package struct PostedReceive: ListLinked {
   package var next: UInt32
   package var previous: UInt32
   /// The only peer it matches, or `anyConnection`; once matched, the sender.
   package var connection: ConnectionIndex
+  /// What its completion says: FI_RECV with FI_MSG or FI_TAGGED, and FI_COMPLETION if a success is reported at all.
+  package var flags: UInt32
   package var sliceCount: UInt16
   /// In one of the chains of `WaitingReceives`.
   var isChained = false
-  /// What its completion says: FI_RECV with FI_MSG or FI_TAGGED, and FI_COMPLETION if a success is reported at all.
-  package var flags: UInt64
   /// The tag asked for; once matched, the sender's.
   package var tag: UInt64
   package var ignore: UInt64
   package var context: UInt
-  /// Remote completion data of the matched message.
-  package var data: UInt64
-  /// Bytes of all slices.
-  package var capacity: Int
+  /// The only slice. Of several: no base, and the bytes of all.
   package var slice: Slice
+
+  /// Bytes of all slices.
+  @inline(__always)
+  package var capacity: Int { slice.count }
+
+  /// Remote completion data of the matched message, which takes the place of what only matching needs.
+  @inline(__always)
+  package var data: UInt64 {
+    get { ignore }
+    set { ignore = newValue }
+  }
 
   /// Stands for every peer (FI_ADDR_UNSPEC).
   package static var anyConnection: ConnectionIndex { .max }
@@ -180,7 +188,6 @@ package struct ReceiveQueue: ~Copyable {
     entry.pointee.sliceCount = UInt16(truncatingIfNeeded: count)
     if count == 1 {
       entry.pointee.slice = slices.pointee
-      entry.pointee.capacity = slices.pointee.count
     } else {
       store(slices, count, entry, vectors + Int(index) * Capabilities.iovLimit)
     }
@@ -246,10 +253,9 @@ package struct ReceiveQueue: ~Copyable {
     _ vector: UnsafeMutablePointer<Slice>
   ) {
     entry.pointee.slice = Slice(base: nil, count: 0)
-    entry.pointee.capacity = 0
     for position in 0..<count {
       vector[position] = slices[position]
-      entry.pointee.capacity += slices[position].count
+      entry.pointee.slice.count += slices[position].count
     }
   }
 

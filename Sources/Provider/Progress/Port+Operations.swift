@@ -88,6 +88,7 @@ extension Port {
     }
     outstanding &+= 1
     queuedBytes &+= length
+    queuedMessages &+= 1
     if flags & FI_MORE == 0 { flushIfDue() }
     return 0
   }
@@ -146,11 +147,10 @@ extension Port {
     }
     let entry = receives[index]
     entry.pointee.connection = PostedReceive.anyConnection
-    entry.pointee.flags = kind | FI_RECV | flags & FI_COMPLETION
+    entry.pointee.flags = UInt32(truncatingIfNeeded: kind | FI_RECV | flags & FI_COMPLETION)
     entry.pointee.tag = tag
     entry.pointee.ignore = 0
     entry.pointee.context = context
-    entry.pointee.data = 0
     return index
   }
 

@@ -56,6 +56,7 @@ package final class Port {
   var blockedSince: Instant = 0
   /// Bytes posted and not yet offered to the socket.
   var queuedBytes = 0
+  var queuedMessages = 0
   /// When that was, in `Ticks`: programs that send without polling have it done again a moment later.
   var lastFlush: UInt64 = 0
 
