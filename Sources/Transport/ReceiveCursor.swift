@@ -25,6 +25,8 @@ struct ReceiveCursor: BitwiseCopyable {
   var packetNumber: UInt64 = 0
   var flags: PacketFlags = []
   var size = 0
+  /// Ordered frames of the packet so far.
+  var orderedFrames = 0
   /// A frame of the packet asks for an acknowledgement.
   var isEliciting = false
   /// Block that takes this packet's frames which came before their turn.

@@ -83,6 +83,7 @@ extension TransportEndpoint {
     cursor.flags = flags
     cursor.size = size
     cursor.stagingBlock = .max
+    cursor.orderedFrames = 0
     cursor.now = now
   }
 
@@ -219,6 +220,7 @@ extension TransportEndpoint {
         return false
       }
       cursor.isEliciting = true
+      cursor.orderedFrames &+= 1
       return process(frame, cursor.connection)
     }
     if !processUnordered(type) { abandonMalformed() }
@@ -299,6 +301,9 @@ extension TransportEndpoint {
     acknowledgeSoon(connection)
   }
 
+  /// Messages in one packet that show a stream, not a request.
+  private static var manyFrames: Int { 8 }
+
   /// All frames are processed: the packet counts as received.
   private mutating func endPacket() {
     cursor.isActive = false
@@ -317,7 +322,10 @@ extension TransportEndpoint {
     if (!inOrder && cursor.packetNumber > 1) || connection.pointee.received.isGapNews {
       acknowledgeAtOnce(connection)
     }
-    if cursor.flags.contains(.acknowledgeSoon) { acknowledgeSoon(connection) }
+    guard cursor.flags.contains(.acknowledgeSoon) else { return }
+    acknowledgeSoon(connection)
+    // No answer of the program is worth waiting for that long: the sender can go on while this side's program works.
+    if cursor.orderedFrames >= Self.manyFrames { acknowledgeAtOnce(connection) }
   }
 }
 

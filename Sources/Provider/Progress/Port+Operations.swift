@@ -87,11 +87,14 @@ extension Port {
       return tryAgain()
     }
     outstanding &+= 1
-    queuedBytes &+= length
-    queuedMessages &+= 1
+    queuedBytes &+= length &+ Self.frameHeader
+    queuedOperations &+= 1
     if flags & FI_MORE == 0 { flushIfDue() }
     return 0
   }
+
+  /// About what a frame has beside its payload.
+  @inline(__always) private static var frameHeader: Int { 16 }
 
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
