@@ -37,9 +37,8 @@ struct ReceiveCursor: BitwiseCopyable {
   var replayedBlock: UInt32 = .max
 
   var answer: PendingAnswer = .none
-  /// The connection and the frame that started the event's operation.
+  /// The connection of the event's operation; the endpoint's `orderedFrame` started it.
   var eventConnection: UnsafeMutablePointer<Connection>!
-  var frame: OrderedFrame!
   var transfer: UInt32 = .max
   /// The answer that was given.
   var refusal: OperationStatus = .ok

@@ -219,9 +219,10 @@ extension TransportEndpoint {
         abandonMalformed()
         return false
       }
+      orderedFrame.pointee = frame
       cursor.isEliciting = true
       cursor.orderedFrames &+= 1
-      return process(frame, cursor.connection)
+      return process(orderedFrame, cursor.connection)
     }
     if !processUnordered(type) { abandonMalformed() }
     return false

@@ -62,6 +62,9 @@ public struct TransportEndpoint: ~Copyable {
   var cursor = ReceiveCursor()
   /// The event handed out last; in memory of its own, so that its address is stable.
   let event: UnsafeMutablePointer<Event>
+  /// The frame that an operation started with, until its event is answered; in memory of its own, so that it is written
+  /// once and not copied.
+  let orderedFrame: UnsafeMutablePointer<OrderedFrame>
   /// The runs of the acknowledgement being processed, `maximumRuns` of them.
   let acknowledgedRuns: UnsafeMutablePointer<AckRanges.Run>
   static var maximumRuns: Int { 33 }
@@ -94,6 +97,7 @@ public struct TransportEndpoint: ~Copyable {
     staged = Slab(capacity: 4 * configuration.packetsInFlight)
     connections = .allocate(capacity: connectionCapacity)
     event = .allocate(capacity: 1)
+    orderedFrame = .allocate(capacity: 1)
     acknowledgedRuns = .allocate(capacity: Self.maximumRuns)
     event.initialize(to: Event(.connectionFailed))
     cookieKey = CookieKey(seed: configuration.seed)
@@ -107,6 +111,7 @@ public struct TransportEndpoint: ~Copyable {
     }
     connections.deallocate()
     event.deallocate()
+    orderedFrame.deallocate()
     acknowledgedRuns.deallocate()
   }
 
