@@ -7,7 +7,14 @@
 
 struct endpoint endpoint;
 
-enum { completions_at_once = 64, name_max = 128, message_tag = 0x1234, control_count = 4, control_size = 64, control_area = 4096 };
+enum {
+  completions_at_once = 64,
+  name_max = 128,
+  message_tag = 0x1234,
+  control_count = 4,
+  control_size = 64,
+  control_area = 4096,
+};
 
 long check_result(long result, const char *call) {
   if (result < 0) die("%s: %s", call, fi_strerror((int)-result));
@@ -30,7 +37,8 @@ struct fi_info *find_provider(const struct options *options) {
   if (result && result != -FI_ENODATA) check_result(result, "fi_getinfo");
   // A name may also find providers layered over the one it names.
   for (struct fi_info *info = all; info && !found; info = info->next) {
-    if (!options->provider || strcasecmp(info->fabric_attr->prov_name, options->provider) == 0) found = fi_dupinfo(info);
+    bool named = !options->provider || strcasecmp(info->fabric_attr->prov_name, options->provider) == 0;
+    if (named) found = fi_dupinfo(info);
   }
   fi_freeinfo(all);
   fi_freeinfo(hints);

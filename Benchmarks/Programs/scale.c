@@ -241,9 +241,9 @@ static void insert_nobodies(struct node *node, int from, int to) {
 
 // ---- the peers' processes ------------------------------------------------------------------------------------------
 
-enum verb { answer_one, answer_turns, count_turns, quit };
+enum verb { answer_one, answer_turns, count_turns, settle, quit };
 
-// Do `verb` with endpoints 0 to `count` - 1 (answer_one: with endpoint `count`), `times` times.
+// Do `verb` with endpoints 0 to `count` - 1 (answer_one: with endpoint `count`), `times` times (settle: milliseconds).
 struct command {
   enum verb verb;
   int count, times;
@@ -274,6 +274,13 @@ static void answer(struct node *node) {
 }
 
 static void serve(struct node *nodes, struct command command) {
+  if (command.verb == settle) {
+    double deadline = now_us() + command.times * 1e3;
+    do {
+      for (int index = 0; index < command.count; index++) poll_node(&nodes[index]);
+    } while (now_us() < deadline);
+    return;
+  }
   for (int time = 0; time < command.times; time++) {
     if (command.verb == answer_one) {
       answer(&nodes[command.count]);
@@ -475,6 +482,14 @@ static double take_turns(struct node *node, const fi_addr_t *peers) {
   return time;
 }
 
+// Lets all connections come to rest: what goes on beside the messages, such as the search for the path's MTU, ends.
+static void rest(struct node *node) {
+  for (int process = 0; process < process_count; process++) {
+    begin(process, settle, processes[process].count, 300);
+    finish(node, process);
+  }
+}
+
 static double stream(struct node *node, const fi_addr_t *peers, int times) {
   double time = 0;
   for (int process = 0, first = 0; process < process_count; first += processes[process++].count) {
@@ -507,6 +522,7 @@ static void test_active(int active, bool connected, bool turns) {
   finish(&node, 0);
   double heap = heap_bytes(), pages = resident("Rss:");
   take_turns(&node, peers);
+  rest(&node);
   if (connected && active > 1) {
     snprintf(name, sizeof name, "heap connected=%d", active);
     report(name, (heap_bytes() - heap) / (active - 1), "bytes/peer");

@@ -330,8 +330,9 @@ static const struct variant ping_variants[] = {
 static bool is_ping(void) { return strcmp(spec->name, "pingpong") == 0; }
 
 static bool applies(const struct variant *variant, size_t size) {
-  bool bare = variant->flags & flag_bare;
-  if (is_ping() && bare != (size <= options.segment || (options.fragment && size <= datagram_max))) return false;
+  // What fits one datagram is tried as one, bare of any header; what does not fit a segment, in pieces too.
+  if (variant->flags & flag_bare) return size <= options.segment || (options.fragment && size <= datagram_max);
+  if (is_ping() && size <= options.segment) return false;
   return !(variant->flags & flag_datagrams) || options.fragment;
 }
 

@@ -10,6 +10,9 @@ KIB, MIB = 1 << 10, 1 << 20
 # stacks of the same parts are left out, and `shm`, which is no network.
 UPSTREAM_PROVIDERS = ("tcp;ofi_rxm", "tcp", "net", "udp;ofi_rxd", "sockets")
 
+# The slowest takes most of the time, and is never the best.
+QUICK_PROVIDERS = tuple(name for name in UPSTREAM_PROVIDERS if name != "sockets")
+
 # Progress is made by threads of its own that the program's polling would starve on the same CPU: it sleeps instead.
 SLEEPING_PROVIDERS = ("sockets",)
 

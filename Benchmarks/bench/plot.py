@@ -71,6 +71,7 @@ def draw(results: Results, directory: Path) -> list[tuple[str, Path]]:
     axes.set_xscale("log", base=2)
     if chart.logarithmic:
       axes.set_yscale("log")
+      axes.yaxis.set_major_formatter("{x:g}")
     else:
       axes.set_ylim(bottom=0)
     axes.set_xticks([row.size for row in rows], [size_text(row.size) for row in rows], fontsize=8)

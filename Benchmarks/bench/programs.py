@@ -87,6 +87,19 @@ def reason(log, process: subprocess.Popen, timed_out: bool) -> str:
   return re.sub(r"\S*/\S*", "…", text)[:100]
 
 
+def communicate(driver: subprocess.Popen, server: subprocess.Popen, deadline: float) -> tuple[str, bool]:
+  """What the client prints, and whether it had to be ended: at the deadline, or soon after its server failed."""
+  while True:
+    try:
+      return driver.communicate(timeout=0.2)[0], False
+    except subprocess.TimeoutExpired:
+      if server.poll():
+        deadline = min(deadline, time.monotonic() + 0.5)
+      if time.monotonic() > deadline:
+        driver.kill()
+        return driver.communicate()[0], True
+
+
 def run_pair(program: Path, arguments: list[str], server: Side, client: Side, extra: dict[str, str],
              timeout: float, fault: str = "", seed: int = 0) -> Outcome:
   """Runs the program as server, then as client, to the end of the client. No process is left behind.
@@ -112,13 +125,7 @@ def run_pair(program: Path, arguments: list[str], server: Side, client: Side, ex
       processes[0].wait()
       return Outcome([], reason(logs[0], processes[0], True))
     driver = start(client, "-s", server.address, "-P", announced[1])
-    timed_out = False
-    try:
-      output, _ = driver.communicate(timeout=max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-      timed_out = True
-      driver.kill()
-      output, _ = driver.communicate()
+    output, timed_out = communicate(driver, processes[0], deadline)
     lines = [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
     if driver.returncode == 0:
       return Outcome(lines)

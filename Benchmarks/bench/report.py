@@ -127,7 +127,7 @@ def print_tables(results: Results, problems: list[str]) -> None:
     table.add_row(escape(what), escape(measured), escape(bound), f"[{colours[verdict]}]{verdict}")
   console.print(table)
   for problem in problems:
-    console.print("[yellow]failed:[/]", escape(problem))
+    console.print("[yellow]note:[/]", escape(problem))
 
 
 def visible_columns(results: Results):

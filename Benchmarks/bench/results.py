@@ -102,7 +102,8 @@ class Results:
 
   def save(self, path: Path) -> None:
     def cell(value: Cell) -> dict:
-      return {name: part for name, part in asdict(value).items() if part}
+      samples = [float(f"{sample:.6g}") for sample in value.samples]
+      return {name: part for name, part in {**asdict(value), "samples": samples}.items() if part}
 
     data = {"about": self.about,
             "columns": [{"key": column.key, "title": column.title, "kind": column.kind, "version": column.version}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import extra
 from .namespaces import Hosts
-from .plan import METRICS, SLEEPING_PROVIDERS, UPSTREAM_PROVIDERS, Column, Group, Network, Test
+from .plan import METRICS, SLEEPING_PROVIDERS, Column, Group, Network, Test
 from .programs import Failed, Outcome, Side, build, probe, run_pair
 from .results import Results
 
@@ -20,7 +20,7 @@ OF_LIMIT = (LIMIT, Column("limit-gso", "raw UDP, GSO stream", "limit-detail"),
 Progress = Callable[[str], None]  # called after each pair of processes, with what it did
 
 
-def find_columns(library: Path, upstreams: list[Path]) -> list[Column]:
+def find_columns(library: Path, upstreams: list[Path], providers: tuple[str, ...]) -> list[Column]:
   """The polyfill, what the system's libfabric offers, what other builds of it offer, and raw UDP."""
   ours = {"LD_LIBRARY_PATH": str(library / "dropin")}
   answer = probe("polyfill", ours)
@@ -29,7 +29,7 @@ def find_columns(library: Path, upstreams: list[Path]) -> list[Column]:
   columns = [Column("polyfill", "polyfill", "ours", answer["version"], "polyfill", ours, answer["faults"])]
   for directory in (None, *upstreams):
     where = {"LD_LIBRARY_PATH": str(directory)} if directory else {}
-    for provider in UPSTREAM_PROVIDERS:
+    for provider in providers:
       answer = probe(provider, where)
       if answer and answer["offered"]:
         version = answer["version"]

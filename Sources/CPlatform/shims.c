@@ -16,6 +16,21 @@ _Static_assert(sizeof(struct mmsghdr) == sizeof(struct platform_mmsghdr), "mmsgh
 _Static_assert(offsetof(struct mmsghdr, msg_hdr) == 0, "an mmsghdr begins with its msghdr");
 _Static_assert(offsetof(struct mmsghdr, msg_len) == offsetof(struct platform_mmsghdr, msg_len), "mmsghdr.msg_len");
 
+void *platform_map_pages(size_t size) {
+  void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return pages == MAP_FAILED ? NULL : pages;
+}
+
+void platform_unmap_pages(void *pages, size_t size) { munmap(pages, size); }
+
+ssize_t platform_vmsplice(int pipe, const struct iovec *slices, size_t count) {
+  return platform_result(vmsplice(pipe, slices, count, SPLICE_F_NONBLOCK));
+}
+
+ssize_t platform_splice(int pipe, int fd, size_t count) {
+  return platform_result(splice(pipe, NULL, fd, NULL, count, SPLICE_F_NONBLOCK));
+}
+
 ssize_t platform_sendmmsg(int fd, struct platform_mmsghdr *messages, unsigned count, int flags) {
   return platform_result(sendmmsg(fd, (struct mmsghdr *)messages, count, flags));
 }

@@ -20,6 +20,10 @@ package struct RangeList: BitwiseCopyable {
   @inline(__always)
   package func isComplete(_ length: UInt64) -> Bool { completePrefix >= length }
 
+  /// Whether there is nothing beyond the first gap.
+  @inline(__always)
+  package var isContiguous: Bool { head == .max }
+
   /// Adds `start ..< end`. Returns false, with the set unchanged, when no node was left for it.
   package mutating func insert(_ start: UInt64, _ end: UInt64, in slab: inout Slab<RangeNode>) -> Bool {
     if start <= completePrefix {

@@ -73,6 +73,22 @@ package struct ReceivedDatagrams {
   /// Bytes of each datagram but the last, which may be shorter; `length` for a single one. Never 0 unless `length` is.
   package let segmentSize: Int
   package let source: SocketAddress
+  /// Bytes from ``ReceiveHole/offset`` on that are not in the buffer but where the hole led.
+  package let placed: Int
+}
+
+/// A part of a datagram that is to be received elsewhere than in the buffer, which has a hole there.
+package struct ReceiveHole {
+  /// Bytes of the datagram before it.
+  package var offset: Int
+  package var base: UnsafeMutableRawPointer
+  package var length: Int
+
+  package init(offset: Int, base: UnsafeMutableRawPointer, length: Int) {
+    self.offset = offset
+    self.base = base
+    self.length = length
+  }
 }
 
 /// An error that the network or the kernel reported about an earlier datagram (MSG_ERRQUEUE of recv(2)).
@@ -104,6 +120,10 @@ package struct UDPSocketOptions {
   /// Let the kernel cut large sends (UDP_SEGMENT) and put received datagrams together (UDP_GRO).
   package var segmentationOffload = true
   package var receiveOffload = true
+  /// Give a peer that nearly everything goes to a connected socket of its own, on Linux.
+  package var connects = true
+  /// Send large datagrams to it by reference where that is possible, once ``UDPSocket/scratch`` is set.
+  package var splices = true
   /// Use only what POSIX has, as on systems that are not Linux.
   package var portable = false
   /// Buffers for one call to `receive`, and bytes of each; with receive offload each has at least 65535 bytes.

@@ -18,6 +18,8 @@ struct SendQueue: ~Copyable {
   private var slicesUsed = 0
   /// Messages filled.
   private(set) var count = 0
+  /// They go through a connected socket, and need no address.
+  private var isConnected = false
 
   init() {
     messages = MessageArray(capacity: Self.messageCapacity)
@@ -28,9 +30,11 @@ struct SendQueue: ~Copyable {
 
   /// Builds as many messages as fit, beginning with segment `segment` of `batch[entry]`.
   mutating func fill(
-    _ batch: UnsafePointer<OutgoingDatagrams>, _ batchCount: Int, entry: Int, segment: Int, offload: Bool
+    _ batch: UnsafePointer<OutgoingDatagrams>, _ batchCount: Int, entry: Int, segment: Int, offload: Bool,
+    connected: Bool
   ) {
     count = 0
+    isConnected = connected
     slicesUsed = 0
     var entry = entry
     var segment = segment
@@ -117,8 +121,15 @@ struct SendQueue: ~Copyable {
   @inline(__always)
   private mutating func put(_ destination: SocketAddress, _ origin: Origin) -> UnsafeMutablePointer<msghdr> {
     let header = messages[count]
-    let length = destination.store(to: messages.address(count), capacity: MessageArray.addressStride)
-    header.pointee.msg_namelen = socklen_t(truncatingIfNeeded: length)
+    if isConnected {
+      header.pointee.msg_name = nil
+      header.pointee.msg_namelen = 0
+    } else {
+      let address = messages.address(count)
+      let length = destination.store(to: address, capacity: MessageArray.addressStride)
+      header.pointee.msg_name = address
+      header.pointee.msg_namelen = socklen_t(truncatingIfNeeded: length)
+    }
     origins[count] = origin
     count += 1
     return header

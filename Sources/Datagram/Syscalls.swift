@@ -2,7 +2,7 @@ import CPlatform
 
 #if !(DEBUG && !hasFeature(Embedded))
 enum SyscallName {
-  case socket, bind, socketOption, socketName, sendmsg, sendmmsg, recvmsg, recvmmsg, errorQueue
+  case socket, bind, socketOption, socketName, sendmsg, sendmmsg, recvmsg, recvmmsg, errorQueue, splice
   case read, write, poll, epollControl, epollWait, timer, random
 }
 #endif
@@ -67,6 +67,22 @@ enum Syscall {
     }
   }
 
+  /// One datagram from one place in memory, to an address or, without one, to whom the socket is connected.
+  @inline(never)
+  static func send(
+    _ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int, _ address: UnsafeRawPointer?, _ length: Int
+  ) -> Int {
+    call(.sendmsg, descriptor) { _ in
+      platform_sendto(descriptor, bytes, count, 0, address, socklen_t(truncatingIfNeeded: length))
+    }
+  }
+
+  /// The length of the datagram, also where it is more than `count`.
+  @inline(never)
+  static func receive(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
+    call(.recvmsg, descriptor) { _ in platform_recv(descriptor, bytes, count, Int32(MSG_TRUNC)) }
+  }
+
   @inline(never)
   static func recvmsg(_ descriptor: Int32, _ message: UnsafeMutablePointer<msghdr>) -> Int {
     call(.recvmsg, descriptor) { _ in platform_recvmsg(descriptor, message, 0) }
@@ -86,6 +102,19 @@ enum Syscall {
       platform_recvmmsg(descriptor, messages, UInt32(truncatingIfNeeded: count), 0)
     }
   }
+
+  @inline(never)
+  static func vmsplice(_ pipe: Int32, _ slices: UnsafePointer<iovec>, _ count: Int) -> Int {
+    call(.splice, pipe) { _ in platform_vmsplice(pipe, slices, count) }
+  }
+
+  @inline(never)
+  static func splice(_ pipe: Int32, to descriptor: Int32, _ count: Int) -> Int {
+    call(.splice, descriptor) { _ in platform_splice(pipe, descriptor, count) }
+  }
+
+  @inline(never)
+  static func routeMTU(_ descriptor: Int32, family: Int32) -> Int { platform_route_mtu(descriptor, family) }
 
   @inline(never)
   static func receiveError(_ descriptor: Int32, _ message: UnsafeMutablePointer<msghdr>) -> Int {

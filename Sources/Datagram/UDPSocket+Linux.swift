@@ -4,13 +4,19 @@ import CPlatform
 extension UDPSocket {
   /// Sends filled messages from `first`; how many went, or -errno of the first.
   @inline(__always)
-  mutating func transmit(from first: Int, count: Int) -> Int {
+  mutating func transmit(from first: Int, count: Int, through socket: Int32) -> Int {
     if count == 1 {
-      let result = Syscall.sendmsg(descriptor, sending.messages[first])
+      let header = sending.messages[first]
+      // The plain call is quicker: 0.1 µs that a ping waits for.
+      let result =
+        header.pointee.msg_iovlen == 1 && header.pointee.msg_controllen == 0
+        ? Syscall.send(
+          socket, header.pointee.msg_iov.pointee.iov_base, header.pointee.msg_iov.pointee.iov_len,
+          header.pointee.msg_name, Int(header.pointee.msg_namelen)) : Syscall.sendmsg(socket, header)
       return result < 0 ? result : 1
     }
     if portable { return transmitOneByOne(from: first, count: count) }
-    let result = Syscall.sendmmsg(descriptor, sending.messages.elements + first, count)
+    let result = Syscall.sendmmsg(socket, sending.messages.elements + first, count)
     // The error that ended a batch early is lost; if it belonged to an earlier datagram, only this tells.
     if result >= 0 && result < count { errorsPending = reportsErrors }
     return result
@@ -49,16 +55,21 @@ extension UDPSocket {
   /// set: a poller takes the socket for ready as long as errors wait.
   package mutating func nextError() -> PeerError? {
     guard reportsErrors else { return nil }
-    var error: PeerError?
-    for _ in 0..<Self.strangeErrors {
-      let found = withUnsafeTemporaryAllocation(byteCount: Self.errorStorage, alignment: 16) {
-        Self.readError(descriptor, storage: $0.baseAddress!, &error)
-      }
-      if !found { break }
-      if let error { return error }
-    }
+    if let error = Self.nextError(descriptor) { return error }
+    if let hotPeer, let error = Self.nextError(hotPeer.pointee.descriptor) { return error }
     errorsPending = false
     return nil
+  }
+
+  private static func nextError(_ descriptor: Int32) -> PeerError? {
+    var error: PeerError?
+    for _ in 0..<strangeErrors {
+      let found = withUnsafeTemporaryAllocation(byteCount: errorStorage, alignment: 16) {
+        readError(descriptor, storage: $0.baseAddress!, &error)
+      }
+      if !found || error != nil { break }
+    }
+    return error
   }
 
   /// False when the error queue is empty; an entry that says nothing about a destination leaves `error` nil.

@@ -24,7 +24,9 @@ extension UDPSocket {
 #if !os(Linux)
 extension UDPSocket {
   @inline(__always)
-  mutating func transmit(from first: Int, count: Int) -> Int { transmitOneByOne(from: first, count: count) }
+  mutating func transmit(from first: Int, count: Int, through socket: Int32) -> Int {
+    transmitOneByOne(from: first, count: count)
+  }
 
   @inline(__always)
   mutating func receiveBatch() -> Int { receiveOneByOne() }

@@ -10,6 +10,12 @@ extension UDPSocket {
   /// The corresponding C functions are `recvmsg` and `recvmmsg`.
   package mutating func receive() -> Int {
     receiving.removeAll()
+    #if os(Linux)
+    if hotPeer != nil {
+      let count = receiveHot()
+      if count > 0 { return count }
+    }
+    #endif
     for _ in 0..<Self.errorRetries {
       statistics.receiveCalls &+= 1
       let result = receiving.isBusy ? receiveBatch() : receiveOne()

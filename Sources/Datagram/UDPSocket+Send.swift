@@ -7,16 +7,31 @@ extension UDPSocket {
   ///
   /// The corresponding C functions are `sendmsg` and `sendmmsg`.
   package mutating func send(_ batch: UnsafePointer<OutgoingDatagrams>, count: Int) -> SendOutcome {
+    #if os(Linux)
+    if hotPeer != nil { return sendByPeer(batch, count: count) }
+    let outcome = send(batch, count: count, through: descriptor)
+    findHotPeer(batch, count: outcome.sent)
+    return outcome
+    #else
+    return send(batch, count: count, through: descriptor)
+    #endif
+  }
+
+  /// The same through one socket; one that is connected when it is not the main one.
+  mutating func send(
+    _ batch: UnsafePointer<OutgoingDatagrams>, count: Int, through socket: Int32
+  ) -> SendOutcome {
     guard count > 0 else { return SendOutcome(sent: 0, segments: 0, stop: .finished) }
     var entry = 0
     var segment = batch[0].firstSegment
     var trouble = Trouble()
     while entry < count {
-      sending.fill(batch, count, entry: entry, segment: segment, offload: segmentationOffload)
+      sending.fill(
+        batch, count, entry: entry, segment: segment, offload: segmentationOffload, connected: socket != descriptor)
       var first = 0
       while first < sending.count {
         statistics.sendCalls &+= 1
-        let result = transmit(from: first, count: sending.count - first)
+        let result = transmit(from: first, count: sending.count - first, through: socket)
         if result > 0 {
           account(first, result, trouble)
           first += result

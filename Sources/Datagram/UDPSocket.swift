@@ -24,9 +24,22 @@ public struct UDPSocket: ~Copyable {
   /// Set when an error may wait in ``nextError()``; cleared there.
   package internal(set) var errorsPending = false
 
+  /// Memory of the owner's that it uses again after each `send`. Once this is set, the bytes of all other slices must stay
+  /// as they are until the peer has them: they may go out by reference.
+  package var scratch = UnsafeRawBufferPointer(start: nil, count: 0)
+
+  /// Where to put a part of the hot peer's next datagram; one call to ``receive()`` uses it up.
+  package var hole: ReceiveHole?
+
   let portable: Bool
   /// Whether the kernel cuts sends; only ever goes from true to false.
   var segmentationOffload: Bool
+  #if os(Linux)
+  /// A connected socket for the peer that most goes to, while there is one.
+  var hotPeer: UnsafeMutablePointer<HotPeer>?
+  var hotPeerSearch = HotPeerSearch()
+  let hotPeerOptions: UDPSocketOptions
+  #endif
   var sending: SendQueue
   var receiving: ReceiveQueue
   /// Nil unless there is something to do.
@@ -56,7 +69,20 @@ public struct UDPSocket: ~Copyable {
   package var maximumSegments: Int { segmentationOffload ? Self.segmentLimit : 1 }
 
   /// Datagrams lost because the kernel's receive buffer was full; 0 where the system does not tell.
-  package var kernelDrops: Int { max(0, Syscall.socketDrops(descriptor)) }
+  package var kernelDrops: Int {
+    let hot = hotDescriptor < 0 ? 0 : max(0, Syscall.socketDrops(hotDescriptor))
+    return max(0, Syscall.socketDrops(descriptor)) + hot
+  }
+
+  /// A second descriptor to poll for, which comes and goes in ``send(_:count:)``; -1 while there is none.
+  @inline(__always)
+  package var hotDescriptor: Int32 {
+    #if os(Linux)
+    return hotPeer?.pointee.descriptor ?? -1
+    #else
+    return -1
+    #endif
+  }
 
   private init(_ descriptor: Int32, _ bound: SocketAddress, _ options: UDPSocketOptions) {
     self.descriptor = descriptor
@@ -77,11 +103,20 @@ public struct UDPSocket: ~Copyable {
     sending = SendQueue()
     let capacity = features.receiveOffload ? max(options.receiveCapacity, 65535) : options.receiveCapacity
     receiving = ReceiveQueue(batch: options.receiveBatch, capacity: capacity)
+    #if os(Linux)
+    hotPeer = nil
+    hotPeerOptions = options
+    hotPeerSearch.isOver = portable || !options.connects
+    #endif
     faults = options.faults.isActive ? .allocate(capacity: 1) : nil
     faults?.initialize(to: FaultInjector(options.faults, socket: FaultInjector.nextSocket()))
   }
 
   deinit {
+    #if os(Linux)
+    hotPeer?.deinitialize(count: 1)
+    hotPeer?.deallocate()
+    #endif
     faults?.deinitialize(count: 1)
     faults?.deallocate()
     Syscall.close(descriptor)

@@ -19,9 +19,9 @@ package struct AckRanges: BitwiseCopyable {
   package private(set) var count = 0
   /// The newest run; apart from the others since nearly all packets concern it alone.
   private var newest = Run(first: 0, last: 0)
-  private var older = InlineArray<31, Run>(repeating: Run(first: 0, last: 0))
   /// All numbers up to here count as received.
   private var floor: UInt64 = 0
+  private var older = InlineArray<31, Run>(repeating: Run(first: 0, last: 0))
 
   package init() {}
 

@@ -5,19 +5,29 @@
 /// dozen datagrams in flight). As in BBR version 3 (draft-ietf-ccwg-bbr, BBRLossThresh), loss is answered when more
 /// than 2 % are lost, a share that is taken over some hundred packets. Round trips tell the rest: while they show no
 /// queue, it takes 8 %, since what overflows nowhere was lost otherwise, or met a policer; and while a queue visibly
-/// stands, any loss is taken for its overflow, and the window is cut for it as long as it is more than a burst.
+/// stands, any loss is taken for its overflow, and the window is cut for it as long as it is more than a burst. Unless
+/// as much is lost while none stands: then loss comes from elsewhere.
 package struct CongestionController: BitwiseCopyable {
   package private(set) var window: Int
   private var slowStartThreshold = Int.max
   /// Losses of packets sent before this moment belong to the event that was already answered.
   private var recoveryStart: Instant = 0
   private var datagramSize: Int
-  /// Bytes acknowledged since the window last grew in avoidance.
+  /// Bytes acknowledged, and packets lost, since the window last grew in avoidance.
   private var acknowledged = 0
+  private var lost = 0
   /// Bytes that the next round without a response adds: a datagram at first, then twice as many each time.
   private var increment: Int
 
   private var share = LossShare()
+  /// The same, of packets of times without a long queue.
+  private var calmShare = LossShare()
+
+  // What round trips say.
+  private var hasNoQueue = true
+  private var hasLongQueue = false
+  /// Of 256 bytes in flight, those that do not stand in queues.
+  private var moving = 256
 
   // What to go back to when the losses turn out spurious, and how many have to.
   private var windowBeforeLoss = 0
@@ -35,14 +45,19 @@ package struct CongestionController: BitwiseCopyable {
   /// RFC 9002 kMinimumWindow: many senders to one receiver may have no more than that each.
   private var minimumWindow: Int { 2 * datagramSize }
 
+  /// What may be in flight whatever round trips say.
+  private var burst: Int { max(8 * datagramSize, 32 * 1024) }
+
   /// Loss is congestion when more than one of so many packets is lost (BBRLossThresh, 2 %).
   private static var bearableLoss: Int { 50 }
   /// The same while there is no queue.
   private static var bearableWithoutQueue: Int { 12 }
+  /// Loss at random, of more than one of so many packets, happens without a queue.
+  private static var randomLoss: Int { 200 }
   /// Shorter queueing is none.
   private static var shortQueueing: UInt64 { microseconds(20) }
-  /// Longer queueing is a queue's, not a host's whose processors are busy.
-  private static var longQueueing: UInt64 { milliseconds(1) }
+  /// Longer queueing is a queue's. Or a host's whose processors are busy: whence `burst`.
+  private static var longQueueing: UInt64 { microseconds(100) }
 
   /// The path carries datagrams of another size now.
   package mutating func setDatagramSize(_ size: Int) {
@@ -51,9 +66,24 @@ package struct CongestionController: BitwiseCopyable {
     window = max(window, minimumWindow)
   }
 
+  /// What round trips say now: `queueing` is by how much the recent ones exceed the shortest, which is `shortest`.
+  package mutating func onRoundTrips(queueing: UInt64, shortest: UInt64) {
+    guard shortest != .max else { return }
+    hasNoQueue = queueing <= max(Self.shortQueueing, shortest / 4)
+    hasLongQueue = queueing > max(Self.longQueueing, shortest / 2)
+    moving = Int(256 * shortest / (shortest + queueing))
+  }
+
+  /// Counts a packet whose fate is known.
+  @inline(__always)
+  private mutating func count(lost: Int) {
+    share.count(1, lost: lost)
+    if !hasLongQueue { calmShare.count(1, lost: lost) }
+  }
+
   /// A packet of `bytes`, sent at `sentTime`, has been acknowledged. `isLimited` tells whether the window was in use.
   package mutating func onAcknowledged(_ bytes: Int, sentTime: Instant, isLimited: Bool) {
-    share.count(1, lost: 0)
+    count(lost: 0)
     guard sentTime > recoveryStart || recoveryStart == 0, isLimited else { return }
     if window < slowStartThreshold {
       window += bytes
@@ -62,22 +92,32 @@ package struct CongestionController: BitwiseCopyable {
     acknowledged += bytes
     guard acknowledged >= window else { return }
     acknowledged -= window
+    // No more is asked of a path that already loses as much as is bearable.
+    let isFull = lost * Self.bearableLoss * datagramSize > window
+    lost = 0
+    if isFull { return }
     window += increment
-    // BBRRaiseInflightLongtermSlope, with a bound: what was too much shall not be far too much.
-    increment = min(2 * increment, max(window / 16, datagramSize))
+    // BBRRaiseInflightLongtermSlope, with bounds: what was too much shall not be far too much, and whoever has the smaller
+    // window shall catch up.
+    increment = min(2 * increment, min(max(window / 16, datagramSize), 8 * datagramSize))
   }
 
-  /// A packet sent at `sentTime` was lost. `queueing` is by how much recent round trips exceed the shortest, `shortest`.
-  package mutating func onLoss(sentTime: Instant, now: Instant, queueing: UInt64, shortest: UInt64) {
+  /// A packet sent at `sentTime` was lost.
+  package mutating func onLoss(sentTime: Instant, now: Instant) {
     guard sentTime > recoveryStart || recoveryStart == 0 else { return }
-    share.count(1, lost: 1)
-    let isFree = queueing <= max(Self.shortQueueing, shortest / 4)
-    let hasQueue = queueing > max(Self.longQueueing, shortest / 2) && window > Self.initialWindow(datagramSize)
-    guard hasQueue || share.exceeds(oneOf: isFree ? Self.bearableWithoutQueue : Self.bearableLoss) else { return }
+    count(lost: 1)
+    lost += 1
+    let isTooMuch = share.exceeds(oneOf: hasNoQueue ? Self.bearableWithoutQueue : Self.bearableLoss)
+    let overflows = hasLongQueue && window > burst && !calmShare.exceeds(oneOf: Self.randomLoss)
+    guard isTooMuch || overflows else { return }
     remember()
     // Doubling each round, the window may have reached twice of what fits.
-    window = max(window < slowStartThreshold ? window / 2 : window * 7 / 10, minimumWindow)
+    let reduced = window < slowStartThreshold ? window / 2 : window * 7 / 10
+    // What stands in queues, be it this host's own, is no use to anybody; twice of what is on the way is enough (BBR's
+    // gain of the window).
+    window = max(min(reduced, max(window / 128 * moving, burst)), minimumWindow)
     slowStartThreshold = window
+    if isTooMuch { calmShare = LossShare() }
     beginAgain(now)
   }
 
@@ -90,6 +130,7 @@ package struct CongestionController: BitwiseCopyable {
   private mutating func beginAgain(_ now: Instant) {
     recoveryStart = now
     acknowledged = 0
+    lost = 0
     increment = datagramSize
     share = LossShare()
   }
@@ -109,6 +150,7 @@ package struct CongestionController: BitwiseCopyable {
   /// All that was sent over some probe timeouts was lost: what is known of the path is void (RFC 9002 section 7.6).
   package mutating func onPersistentCongestion(now: Instant) {
     remember()
+    calmShare = LossShare()
     slowStartThreshold = max(window / 2, minimumWindow)
     window = minimumWindow
     beginAgain(now)

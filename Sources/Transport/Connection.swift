@@ -38,7 +38,6 @@ struct Connection: BitwiseCopyable {
   // Packets sent.
   var nextPacketNumber: UInt64 = 1
   var sent = SentPacketList()
-  var lost = LostPackets()
   var bytesInFlight = 0
   var largestAcked: UInt64 = 0
   /// Packets that a later acknowledged one may be behind before they are lost.
@@ -76,7 +75,6 @@ struct Connection: BitwiseCopyable {
   var readsOutstanding: UInt32 = 0
 
   // Packets received.
-  var received = AckRanges()
   var largestReceivedTime: Instant = 0
   var unacknowledged: UInt32 = 0
   var unacknowledgedBytes = 0
@@ -110,6 +108,11 @@ struct Connection: BitwiseCopyable {
   /// Handshakes that the responder turned down since the program wanted the connection.
   var rejectedCount: UInt32 = 0
   var initialDeadline: Instant = never
+
+  // Large, and mostly untouched. At the end, so that what each packet needs lies close together: with many peers it comes
+  // from memory each time.
+  var received = AckRanges()
+  var lost = LostPackets()
 
   init(index: ConnectionIndex, address: PeerAddress, baseDatagram: Int) {
     self.index = index

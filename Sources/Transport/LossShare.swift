@@ -6,7 +6,7 @@ struct LossShare: BitwiseCopyable {
   /// Fewer losses prove nothing.
   private static var fewestLosses: Int { 4 }
   /// Packets over which the share is taken, at most; half as many at least.
-  private static var memory: Int { 1_024 }
+  private static var memory: Int { 4_096 }
 
   /// Counts packets. Old ones lose weight.
   @inline(__always)

@@ -5,6 +5,9 @@ import Packet
 struct PacketBuilder: ~Copyable {
   /// Payload up to this size is copied next to its header; longer payload is gathered from where it lies.
   private static var copyLimit: Int { 1024 }
+  /// What Linux takes by reference in one datagram: 16 pieces of pages of 4 KiB.
+  private static var pageSize: Int { 4096 }
+  private static var maximumPages: Int { 16 }
 
   var writer: ByteWriter
   /// Frames that the packet carries, for `SentPacket`.
@@ -22,6 +25,8 @@ struct PacketBuilder: ~Copyable {
   private let slicesBefore: Int
   private let limit: Int
   private var referenced = 0
+  /// Pages of memory that the packet's pieces lie in so far.
+  private var pages = 0
 
   /// Begins a packet of at most `limit` bytes in a transmit whose slices begin at `firstSlice`.
   init(_ batch: borrowing TransmitBatch, firstSlice: Int, limit: Int) {
@@ -52,6 +57,17 @@ struct PacketBuilder: ~Copyable {
     flush(to: &batch)
     batch.gather(bytes, count, from: firstSlice)
     referenced += count
+    pages += (Int(bitPattern: bytes) & (Self.pageSize - 1) + count + Self.pageSize - 1) / Self.pageSize
+  }
+
+  /// How much of the memory from `base + offset` on to put into one frame: up to the end of the last page that a socket
+  /// takes by reference beside what the packet has already. The next frame then begins with a page.
+  @inline(__always)
+  func pieceLimit(_ base: UnsafeMutableRawPointer?, _ offset: UInt64) -> Int {
+    let left = Self.maximumPages - pages - 1
+    guard left >= Self.maximumPages / 4 else { return .max }
+    let address = UInt(bitPattern: base) &+ UInt(truncatingIfNeeded: offset)
+    return left * Self.pageSize - Int(address & UInt(Self.pageSize - 1))
   }
 
   /// Fills up with PADDING.
@@ -68,7 +84,10 @@ struct PacketBuilder: ~Copyable {
 
   private mutating func flush(to batch: inout TransmitBatch) {
     let count = writer.position - gathered
-    if count > 0 { batch.gather(gathered, count, from: firstSlice) }
+    if count > 0 {
+      batch.gather(gathered, count, from: firstSlice)
+      pages += 1
+    }
     gathered = writer.position
   }
 }

@@ -22,6 +22,9 @@ struct ReceiveCursor: BitwiseCopyable {
   var lacksRoom = false
   var connection: UnsafeMutablePointer<Connection>!
   var reader = ByteReader(UnsafeRawBufferPointer(start: nil, count: 0))
+  /// This many bytes after the datagram's header lie where they belong already; 0 when none do.
+  var placed = 0
+  var placedPayload: UnsafeRawPointer?
   var packetNumber: UInt64 = 0
   var flags: PacketFlags = []
   var size = 0

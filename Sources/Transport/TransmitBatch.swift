@@ -44,6 +44,10 @@ public struct TransmitBatch: ~Copyable {
 
   package var isEmpty: Bool { count == 0 }
 
+  /// Where headers and small payloads lie. Slices that point elsewhere point into memory of posted operations, which
+  /// stays unchanged until they are over.
+  package var memory: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: arena, count: Self.arenaSize) }
+
   /// Forgets all transmits.
   package mutating func removeAll() {
     count = 0

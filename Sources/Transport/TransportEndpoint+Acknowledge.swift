@@ -76,6 +76,8 @@ extension TransportEndpoint {
     connection.pointee.largestAcked = max(largest, connection.pointee.largestAcked)
     noteSpuriousLosses(connection, runs, count)
     removeAcknowledged(connection, runs, count, largest: largest, isLimited: isLimited, now: now)
+    connection.pointee.congestion.onRoundTrips(
+      queueing: connection.pointee.rtt.queueing, shortest: connection.pointee.rtt.minimum)
     if isNew { detectLosses(connection, now: now) }
     markReady(connection)
     return true
@@ -201,9 +203,7 @@ extension TransportEndpoint {
       statistics.packetsLost += 1
       connection.pointee.bytesInFlight -= size
       connection.pointee.lost.append(entry.pointee.number, time: entry.pointee.time)
-      connection.pointee.congestion.onLoss(
-        sentTime: entry.pointee.time, now: now, queueing: connection.pointee.rtt.queueing,
-        shortest: connection.pointee.rtt.minimum)
+      connection.pointee.congestion.onLoss(sentTime: entry.pointee.time, now: now)
     }
     requeueFrames(of: packet, connection)
     let isShrinking = !entry.pointee.isProbe && connection.pointee.mtu.onLost(size, number: entry.pointee.number)

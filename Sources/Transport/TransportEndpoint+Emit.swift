@@ -339,7 +339,8 @@ extension TransportEndpoint {
     let entry = operations[slot]
     let count: Int
     if entry.pointee.isPulled {
-      count = min(length, builder.room - chunkOverhead(entry))
+      count = min(
+        length, builder.room - chunkOverhead(entry), builder.pieceLimit(entry.pointee.memory.first.base, offset))
       guard count > 0, count >= min(length, Self.smallestPiece) else { return nil }
       encodeChunkHeader(slot, offset, count, &builder.writer)
     } else {
@@ -379,7 +380,9 @@ extension TransportEndpoint {
       // What fits into a packet of its own is not torn apart.
       if builder.hasPayload && isWhole && length <= configuration.baseDatagram / 2 { return nil }
       type = eagerType(entry, isWhole: false)
-      count = min(length, builder.room - OrderedFrame.overhead(type, flags))
+      count = min(
+        length, builder.room - OrderedFrame.overhead(type, flags),
+        builder.pieceLimit(entry.pointee.memory.first.base, offset))
       guard count > 0, count >= min(length, Self.smallestPiece) else { return nil }
     }
     encodeFixedPart(type, flags, length: count, entry, &builder.writer)

@@ -182,8 +182,10 @@ extension TransportEndpoint {
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
     guard !overflow, end <= entry.pointee.granted else { return malformed() }
+    predict(frame.transfer, frame.operation, isRead: false)
     if !place(frame.transfer, frame.offset, frame.payload, frame.payloadLength) { return dropForRoom() }
     extendGrant(frame.transfer, connection)
+    if inbound[frame.transfer].pointee.state != .accepted { predictNext(connection, isRead: false) }
   }
 
   /// READ_RESPONSE: part of what this side reads.
@@ -196,7 +198,11 @@ extension TransportEndpoint {
     guard entry.pointee.received.insert(frame.offset, end, in: &ranges) else { return dropForRoom() }
     scatter(frame.payload, frame.payloadLength, to: entry.pointee.memory, at: frame.offset)
     entry.pointee.remoteSlot = frame.responder
-    if entry.pointee.received.isComplete(entry.pointee.length) { return complete(frame.token, .ok) }
+    if entry.pointee.received.isComplete(entry.pointee.length) {
+      complete(frame.token, .ok)
+      return predictNext(connection, isRead: true)
+    }
+    predict(frame.token, frame.operation, isRead: true)
     let limit = nextGrant(
       entry.pointee.limit, entry.pointee.received.completePrefix, entry.pointee.length, connection)
     guard limit > entry.pointee.limit else { return }
@@ -235,8 +241,10 @@ extension TransportEndpoint {
   /// Copies to `offset` of local memory; what lies beyond its end is dropped.
   @inline(__always)
   func scatter(_ payload: UnsafeRawPointer, _ length: Int, to memory: LocalMemory, at offset: UInt64) {
-    var source = payload
-    memory.forEachPiece(offset, length, scatters) { piece, count in
+    let placed = payload == cursor.placedPayload ? min(cursor.placed, length) : 0
+    guard placed < length else { return }
+    var source = payload + placed
+    memory.forEachPiece(offset + UInt64(placed), length - placed, scatters) { piece, count in
       piece.copyMemory(from: source, byteCount: count)
       source += count
     }

@@ -6,8 +6,15 @@ extension TransportEndpoint {
   /// Takes one datagram. Follow up with `pollEvent` until nil, before its memory is reused.
   ///
   /// Whatever the bytes are, nothing but statistics changes unless they belong to a session of this endpoint.
-  package mutating func receive(_ datagram: UnsafeRawBufferPointer, from source: PeerAddress, now: Instant) {
+  ///
+  /// `placed` bytes of it are not in the buffer but at the target of `placement`, which `fits`.
+  package mutating func receive(
+    _ datagram: UnsafeRawBufferPointer, from source: PeerAddress, now: Instant, placement: Placement? = nil,
+    placed: Int = 0
+  ) {
     assert(!cursor.isActive)
+    cursor.placed = placed
+    if let placement, let base = datagram.baseAddress { cursor.placedPayload = base + placement.headerLength }
     guard let first = datagram.first else { return malformed() }
     statistics.packetsReceived += 1
     statistics.bytesReceived += UInt64(datagram.count)

@@ -69,6 +69,9 @@ public struct TransportEndpoint: ~Copyable {
   let acknowledgedRuns: UnsafeMutablePointer<AckRanges.Run>
   static var maximumRuns: Int { 33 }
 
+  /// The transfer that the next datagram is likely to belong to.
+  var predicted: PlacedTransfer?
+
   /// Answers that need no connection. Who is forgotten asks again.
   var answers = RecentQueue<32, Answer>(
     placeholder: Answer(kind: .reset, address: PeerAddress(words: (0, 0, 0)), connection: 0, session: 0))

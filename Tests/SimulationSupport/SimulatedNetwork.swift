@@ -50,7 +50,12 @@ package final class SimulatedNetwork {
 
   deinit {
     for host in hosts { host.dropQueue(self) }
-    while let occasion = clock.advance() { if case .arrival(let index) = occasion { release(index) } }
+    while let occasion = clock.advance() {
+      switch occasion {
+      case .arrival(let index), .port(let index): release(index)
+      case .wake, .disturbance: break
+      }
+    }
   }
 
   package var now: Instant { clock.now }
@@ -130,6 +135,7 @@ package final class SimulatedNetwork {
       switch occasion {
       case .wake(let host): hosts[host].wake(self)
       case .arrival(let index): arrive(index)
+      case .port(let index): reachPort(index)
       case .disturbance(let index): disturbances[index]()
       }
     }
@@ -223,21 +229,37 @@ package final class SimulatedNetwork {
       time = max(time, paths[path].lastArrival)
       paths[path].lastArrival = time
     }
-    if conditions.portBandwidth > 0 {
-      let destination = datagram.destination
-      let start = max(time, portFree[destination])
-      let waiting = Int(start - time) * conditions.portBandwidth / 1_000_000_000
-      guard waiting + datagram.count <= conditions.portQueue else {
-        statistics.queueDrops += 1
-        return false
-      }
-      time = start + UInt64(datagram.count * 1_000_000_000 / conditions.portBandwidth)
-      portFree[destination] = time
+    // What waits for its host's own link comes to the port only later, in its turn.
+    let isLate = conditions.portBandwidth > 0 && conditions.hostBandwidth > 0
+    if conditions.portBandwidth > 0 && !isLate {
+      guard let departure = pass(datagram, arriving: time) else { return false }
+      time = departure
     }
     let copy = allocate(datagram.source, datagram.destination, datagram.count)
     datagrams[copy].bytes.copyMemory(from: datagram.bytes, byteCount: datagram.count)
-    clock.schedule(.arrival(datagram: copy), at: time)
+    clock.schedule(isLate ? .port(datagram: copy) : .arrival(datagram: copy), at: time)
     return true
+  }
+
+  /// When a datagram that comes to its destination's port at a time has left it; nil when the queue is full.
+  private func pass(_ datagram: Datagram, arriving time: Instant) -> Instant? {
+    let destination = datagram.destination
+    let start = max(time, portFree[destination])
+    let waiting = Int(start - time) * conditions.portBandwidth / 1_000_000_000
+    guard waiting + datagram.count <= conditions.portQueue else {
+      statistics.queueDrops += 1
+      return nil
+    }
+    portFree[destination] = start + UInt64(datagram.count * 1_000_000_000 / conditions.portBandwidth)
+    return portFree[destination]
+  }
+
+  private func reachPort(_ index: Int) {
+    guard let departure = pass(datagrams[index], arriving: now) else {
+      note("\(datagrams[index].source) -> \(datagrams[index].destination) QUEUE FULL: \(text(index))")
+      return release(index)
+    }
+    clock.schedule(.arrival(datagram: index), at: departure)
   }
 
   private func arrive(_ index: Int) {

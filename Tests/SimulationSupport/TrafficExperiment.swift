@@ -7,6 +7,8 @@ package struct TrafficExperiment {
   /// Nanoseconds there and back, without what links and hosts take.
   package var roundTrip: UInt64 = microseconds(20)
   package var loss = 0.0
+  /// By how much the way of a datagram may be longer, in nanoseconds.
+  package var jitter = microseconds(2)
   /// Bytes that wait at the port of a switch before it drops.
   package var portQueue = 256 * 1024
   package var datagram = 1_472
@@ -21,6 +23,8 @@ package struct TrafficExperiment {
     var conditions = NetworkConditions()
     conditions.delay = roundTrip / 2
     conditions.loss = loss
+    // Without it a full queue always has room for one host's datagrams and never for another's (phase effects).
+    conditions.jitter = jitter
     conditions.hostBandwidth = linkRate / 8
     conditions.sendBuffer = receiveBuffer
     conditions.portBandwidth = linkRate / 8
@@ -107,6 +111,44 @@ package struct TrafficExperiment {
     result.idealTimes.sort()
     return result
   }
+}
+
+extension TrafficExperiment {
+  /// Streams of several hosts to one, each begun `stagger` after the one before. Returns how many bytes each got through
+  /// in the last `measured` nanoseconds, and what happened on the way.
+  package func share(
+    streams: Int, size: Int, window: Int, stagger: UInt64, settling: UInt64, measured: UInt64
+  ) -> (bytes: [Int], utilization: Double, result: TrafficResult) {
+    var programs = [TrafficProgram(largest: size)]
+    for _ in 0..<streams { programs.append(TrafficProgram(window: window, largest: size)) }
+    let network = network(programs)
+    let total = UInt64(linkRate / 8) * (settling + measured + stagger * UInt64(streams)) / 1_000_000_000
+    for stream in 1...streams {
+      let start = network.now + UInt64(stream - 1) * stagger
+      for _ in 0..<(Int(total) / size + window) {
+        programs[stream].add(TrafficMessage(target: 0, size: size, notBefore: start))
+      }
+      network.hosts[stream].schedule(at: network.now, network)
+    }
+    network.run(until: network.now + stagger * UInt64(streams) + settling, maximumSteps: .max)
+    let start = network.now
+    let before = TrafficResult(network, [], from: 0, to: 0)
+    network.run(until: start + measured, maximumSteps: .max)
+    var result = TrafficResult(network, [], from: start, to: network.now)
+    result.subtract(before)
+    let bytes = programs.dropFirst().map { program in
+      program.messages.reduce(0) { $0 + ($1.completed != never && $1.completed > start ? $1.size : 0) }
+    }
+    let capacity = Double(linkRate) / 8 * Double(measured) / 1e9
+    return (bytes, Double(bytes.reduce(0, +)) / capacity, result)
+  }
+}
+
+/// Jain's index of fairness: 1 when all got the same, 1 / n when one got all.
+package func fairness(_ shares: [Int]) -> Double {
+  let sum = shares.reduce(0.0) { $0 + Double($1) }
+  let squares = shares.reduce(0.0) { $0 + Double($1) * Double($1) }
+  return squares == 0 ? 0 : sum * sum / (Double(shares.count) * squares)
 }
 
 /// What an experiment came to.

@@ -81,7 +81,7 @@ package final class TrafficProgram: HostProgram {
     return withUnsafePointer(to: &slice) { slice in
       let operation = Operation(kind: .message, flags: [], slices: slice, sliceCount: 1, cookie: Cookies(cookie))
       let connection = host.endpoint.connection(to: SimulatedNetwork.address(target))
-      return host.endpoint.post(operation, on: connection, now: network.now) == .queued
+      return host.endpoint.post(operation, on: connection) == .queued
     }
   }
 

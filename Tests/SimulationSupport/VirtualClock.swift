@@ -10,6 +10,8 @@ package struct VirtualClock {
     case wake(host: Int)
     /// A datagram, by its index in the network, reaches its destination.
     case arrival(datagram: Int)
+    /// A datagram, by its index in the network, reaches the port of the switch behind which its destination is.
+    case port(datagram: Int)
     /// A disturbance, by its index in the network.
     case disturbance(Int)
   }

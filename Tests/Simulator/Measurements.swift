@@ -69,6 +69,26 @@ enum Measurements {
     }
   }
 
+  /// Streams that share the port of a switch: how evenly, how much of it they use, and what they lose on the way.
+  static func fairness() {
+    for (size, sizeName, window) in [(32_768, "eager", 32), (1 << 20, "pulled", 4)] {
+      for streams in [2, 4, 16] {
+        for (queue, queueName) in [(64 << 10, "64KiB"), (256 << 10, "256KiB"), (4 << 20, "4MiB")] {
+          var experiment = TrafficExperiment()
+          experiment.portQueue = queue
+          experiment.roundTrip = microseconds(50)
+          let (bytes, utilization, result) = experiment.share(
+            streams: streams, size: size, window: window, stagger: milliseconds(5), settling: milliseconds(20),
+            measured: milliseconds(40))
+          let name = "fairness/\(sizeName)/streams=\(streams)/queue=\(queueName)"
+          print("\(name)/jain", SimulationSupport.fairness(bytes), "index")
+          print("\(name)/utilization", utilization, "ratio")
+          print("\(name)/loss", Double(result.drops) / Double(max(result.packetsSent, 1)), "ratio")
+        }
+      }
+    }
+  }
+
   private static func print(_ name: String, _ value: Double, _ unit: String) {
     Swift.print("{\"name\": \"\(name)\", \"value\": \(rounded(value)), \"unit\": \"\(unit)\"}")
   }

@@ -39,6 +39,9 @@ struct SimulatorCommand: ParsableCommand {
   @Flag(help: "Prints the completion times of round trips under random loss, as JSON lines.")
   var lossTail = false
 
+  @Flag(help: "Prints how streams share the port of a switch, as JSON lines.")
+  var fairness = false
+
   func validate() throws {
     if seeds < 1 || jobs < 1 || jobs > SeedRegister.maximumJobs {
       throw ValidationError("--seeds and --jobs are at least 1, --jobs at most \(SeedRegister.maximumJobs)")
@@ -47,10 +50,11 @@ struct SimulatorCommand: ParsableCommand {
   }
 
   func run() throws {
-    if incast || lossGoodput || lossTail {
+    if incast || lossGoodput || lossTail || fairness {
       if incast { Measurements.incast() }
       if lossGoodput { Measurements.lossGoodput() }
       if lossTail { Measurements.lossTail() }
+      if fairness { Measurements.fairness() }
       return
     }
     SeedRegister.install()

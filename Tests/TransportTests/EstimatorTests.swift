@@ -69,7 +69,7 @@ import Transport
 }
 
 @Suite struct CongestionControllerTests {
-  private static let queue = microseconds(200)
+  private static let queue = microseconds(50)
   private static let shortest = microseconds(20)
 
   private func makeController(_ size: Int = 1_000) -> CongestionController { CongestionController(datagramSize: size) }
@@ -84,8 +84,9 @@ import Transport
       let sent = now
       now += UInt64(packets) + 100
       for packet in 1...packets {
+        controller.onRoundTrips(queueing: queueing, shortest: Self.shortest)
         if (Int(now) + packet) % lossEvery == 0 {
-          controller.onLoss(sentTime: sent + UInt64(packet), now: now, queueing: queueing, shortest: Self.shortest)
+          controller.onLoss(sentTime: sent + UInt64(packet), now: now)
         } else {
           controller.onAcknowledged(1_000, sentTime: sent + UInt64(packet), isLimited: true)
         }
@@ -96,9 +97,8 @@ import Transport
   private func lose(
     _ count: Int, from sent: Instant, now: Instant, _ controller: inout CongestionController, queueing: UInt64 = queue
   ) {
-    for packet in 0..<count {
-      controller.onLoss(sentTime: sent + UInt64(packet), now: now, queueing: queueing, shortest: Self.shortest)
-    }
+    controller.onRoundTrips(queueing: queueing, shortest: Self.shortest)
+    for packet in 0..<count { controller.onLoss(sentTime: sent + UInt64(packet), now: now) }
   }
 
   @Test func slowStartGrowsByWhatIsAcknowledged() {

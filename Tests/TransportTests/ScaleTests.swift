@@ -32,7 +32,7 @@ private final class ManyPeers {
   func post(to peer: Int) {
     let operation = Operation(kind: .message, flags: [], slices: nil, sliceCount: 0, cookie: Cookies())
     let connection = sides[0].endpoint.connection(to: Self.address(peer))
-    #expect(sides[0].endpoint.post(operation, on: connection, now: now) == .queued)
+    #expect(sides[0].endpoint.post(operation, on: connection) == .queued)
   }
 
   /// One poll as the progress engine does it, but for at most one batch of datagrams, so that the other side can answer

@@ -185,6 +185,9 @@ static inline ssize_t platform_sendto(
 static inline ssize_t platform_sendmsg(int fd, const struct msghdr *message, int flags) {
   return platform_result(sendmsg(fd, message, flags));
 }
+static inline ssize_t platform_recv(int fd, void *bytes, size_t count, int flags) {
+  return platform_result(recv(fd, bytes, count, flags));
+}
 static inline ssize_t platform_recvmsg(int fd, struct msghdr *message, int flags) {
   return platform_result(recvmsg(fd, message, flags));
 }
@@ -269,6 +272,23 @@ static inline ssize_t platform_socket_drops(int fd) {
   if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, information, &length) != 0) return -errno;
   return (ssize_t)information[SK_MEMINFO_DROPS];
 }
+
+/// Bytes of the largest IP packet on the route of a connected socket, or -errno. IP_MTU, IPV6_MTU.
+static inline ssize_t platform_route_mtu(int fd, int family) {
+  int mtu = 0;
+  ssize_t result = family == AF_INET6 ? platform_getsockopt_int(fd, IPPROTO_IPV6, IPV6_MTU, &mtu)
+                                      : platform_getsockopt_int(fd, IPPROTO_IP, IP_MTU, &mtu);
+  return result < 0 ? result : mtu;
+}
+
+/// Fresh zeroed pages of their own, NULL if there are none. mmap(2).
+void *platform_map_pages(size_t size) PLATFORM_HIDDEN;
+void platform_unmap_pages(void *pages, size_t size) PLATFORM_HIDDEN;
+
+/// Puts references to memory into a pipe, without copying and without waiting. Bytes, or -errno. vmsplice(2).
+ssize_t platform_vmsplice(int pipe, const struct iovec *slices, size_t count) PLATFORM_HIDDEN;
+/// Moves what a pipe holds into a socket, without waiting. Bytes, or -errno. splice(2).
+ssize_t platform_splice(int pipe, int fd, size_t count) PLATFORM_HIDDEN;
 
 /// glibc's struct mmsghdr.
 struct platform_mmsghdr {

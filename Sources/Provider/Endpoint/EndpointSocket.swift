@@ -11,6 +11,8 @@ enum EndpointSocket {
     options.receiveBufferSize = configuration.socketBuffer
     options.segmentationOffload = configuration.usesGSO
     options.receiveOffload = configuration.usesGRO
+    options.connects = configuration.connects
+    options.splices = configuration.splices
     options.portable = configuration.isPortable
     options.faults = configuration.faults
     do throws(SystemError) {

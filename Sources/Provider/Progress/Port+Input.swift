@@ -14,7 +14,7 @@ extension Port {
     guard batch.isEmpty || sendBatch(now) else { return false }
     var isEmpty = false
     if inputIndex >= inputCount {
-      inputCount = socket.hasFaults ? receiveThroughFaults(now) : socket.receive()
+      inputCount = socket.hasFaults ? receiveThroughFaults(now) : receive()
       inputIndex = 0
       inputOffset = 0
       isEmpty = inputCount == 0
@@ -26,6 +26,35 @@ extension Port {
     drain(now)
     if transport.wantsTransmit { flush(now) }
     return !isEmpty
+  }
+
+  /// Receives, the payload of a large transfer straight where it probably belongs.
+  @inline(__always)
+  private func receive() -> Int {
+    placement = hotDescriptor < 0 ? nil : transport.nextPlacement()
+    if let placement {
+      socket.hole = ReceiveHole(
+        offset: placement.headerLength, base: placement.target, length: placement.length)
+    }
+    let count = socket.receive()
+    if placement != nil {
+      socket.hole = nil
+      if count > 0 { checkPlacement() }
+    }
+    return count
+  }
+
+  /// Was the guess wrong, then the buffer gets what belongs into it after all.
+  private func checkPlacement() {
+    let first = socket.datagram(0)
+    guard let guess = placement, first.placed > 0 else {
+      placement = nil
+      return
+    }
+    let bytes = UnsafeRawBufferPointer(start: first.base, count: first.length)
+    if transport.fits(guess, bytes, placed: first.placed) { return }
+    (first.base + guess.headerLength).copyMemory(from: guess.target, byteCount: first.placed)
+    placement = nil
   }
 
   /// Receives where FI_POLYFILL_FAULT is set, and tells sleepers when to come for what is kept back.
@@ -50,7 +79,8 @@ extension Port {
         let length = min(datagrams.segmentSize, datagrams.length - inputOffset)
         let bytes = UnsafeRawBufferPointer(start: datagrams.base + inputOffset, count: length)
         inputOffset += length
-        transport.receive(bytes, from: source, now: now)
+        let placed = inputIndex == 0 && placement != nil ? datagrams.placed : 0
+        transport.receive(bytes, from: source, now: now, placement: placement, placed: placed)
         drain(now)
         if isSuspended { return }
       }

@@ -68,8 +68,19 @@ extension Port {
       guard resolve(outcome.stop, now) else { return false }
     }
     dropBatch()
+    if socket.hotDescriptor != hotDescriptor { noteHotPeer() }
     if socket.errorsPending { takeErrors(now) }
     return true
+  }
+
+  /// Tells sleepers of the socket's second descriptor; does without it when they cannot have it.
+  @inline(never)
+  private func noteHotPeer() {
+    let isHeard = binding.engine._withUnsafeGuaranteedRef {
+      $0.replace(hotDescriptor, by: socket.hotDescriptor)
+    }
+    if !isHeard { socket.closeHotPeer() }
+    hotDescriptor = socket.hotDescriptor
   }
 
   /// Gives the batch up; what was not sent is lost, and the transport repairs it like any loss.

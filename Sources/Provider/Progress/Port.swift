@@ -46,6 +46,9 @@ package final class Port {
   /// Posted operations whose completion is due.
   package internal(set) var outstanding = 0
 
+  /// The socket's second descriptor as far as sleepers know; -1 while there is none.
+  var hotDescriptor: Int32 = -1
+
   // What is on its way out.
   var batch = TransmitBatch()
   let outgoing: UnsafeMutablePointer<OutgoingDatagrams>
@@ -59,6 +62,9 @@ package final class Port {
   var queuedOperations = 0
   /// When that was, in `Ticks`: programs that send without polling have it done again a moment later.
   var lastFlush: UInt64 = 0
+
+  /// Where a part of the first of them was received to.
+  var placement: Placement?
 
   // Where the batch of received datagrams is being worked on.
   var inputCount = 0
@@ -83,6 +89,7 @@ package final class Port {
     directsTagged = options.isDirected(tagged: true)
     let address = PeerAddress(words: socket.localAddress.words)
     self.socket = socket
+    self.socket.scratch = batch.memory
     transport = TransportEndpoint(configuration: configuration, localAddress: address)
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     unexpected = UnexpectedQueue(capacity: configuration.inboundTransfers)

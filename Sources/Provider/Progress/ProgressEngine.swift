@@ -88,12 +88,23 @@ package final class ProgressEngine {
     if sleepDeadline != 0 { signal() }
   }
 
+  /// A port's second descriptor, -1 for none, is another one from now on. The old one may be closed. Returns false when
+  /// there is no room to watch the new one. The caller holds the lock.
+  func replace(_ old: Int32, by new: Int32) -> Bool {
+    guard let waiter else { return true }
+    if old >= 0 { waiter.remove(old) }
+    if new >= 0 { do throws(SystemError) { try waiter.add(new) } catch { return false } }
+    if sleepDeadline != 0 { signal() }
+    return true
+  }
+
   /// Leaves a port out. The caller holds the lock.
   package func remove(_ port: Port) {
     for index in 0..<portCount where ports[index].toOpaque() == Unmanaged.passUnretained(port).toOpaque() {
       portCount -= 1
       ports[index] = ports[portCount]
       waiter?.remove(port.descriptor)
+      if port.hotDescriptor >= 0 { waiter?.remove(port.hotDescriptor) }
       return
     }
   }
@@ -186,7 +197,11 @@ package final class ProgressEngine {
     if let waiter { return waiter }
     do throws(SystemError) {
       let made = try Waiter()
-      for index in 0..<portCount { try made.add(ports[index]._withUnsafeGuaranteedRef { $0.descriptor }) }
+      for index in 0..<portCount {
+        try made.add(ports[index]._withUnsafeGuaranteedRef { $0.descriptor })
+        let hot = ports[index]._withUnsafeGuaranteedRef { $0.hotDescriptor }
+        if hot >= 0 { try made.add(hot) }
+      }
       waiter = made
       return made
     } catch {

@@ -25,6 +25,8 @@ package struct Configuration {
   /// Whether segmentation and receive offload may be used.
   package let usesGSO: Bool
   package let usesGRO: Bool
+  package let connects: Bool
+  package let splices: Bool
   /// Whether to keep to plain POSIX socket calls.
   package let isPortable: Bool
   /// What to do on purpose to the datagrams that arrive.
@@ -49,6 +51,8 @@ package struct Configuration {
     mtu = Self.number(.mtu, 0...65_535, lookup)
     usesGSO = Self.truth(.gso, lookup)
     usesGRO = Self.truth(.gro, lookup)
+    connects = Self.truth(.connect, lookup)
+    splices = Self.truth(.splice, lookup)
     isPortable = Self.truth(.portable, lookup)
     faults = Self.faults(lookup)
     universeSize = Self.number(.universeSize, 1...Int(Int32.max), lookup)

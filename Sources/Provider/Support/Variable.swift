@@ -4,7 +4,7 @@ package enum Variable: Int, CaseIterable {
   case logLevel, logProvider, logSubsystem, logInterval, logLocation, logLocationMode
   case provider, universeSize
   case aliases, interface, portRange, txSize, rxSize, providerKeys, peerTimeout
-  case socketBuffer, mtu, gso, gro, portable, fault
+  case socketBuffer, mtu, gso, gro, connect, splice, portable, fault
 
   /// Whom a variable belongs to: its name starts with FI_ or FI_POLYFILL_.
   package enum Owner {
@@ -59,6 +59,10 @@ package enum Variable: Int, CaseIterable {
       row("FI_POLYFILL_MTU", .size, "0", "Largest datagram in bytes with its IP and UDP headers; 0 discovers it")
     case .gso: row("FI_POLYFILL_GSO", .boolean, "1", "Let the kernel segment large sends where it can")
     case .gro: row("FI_POLYFILL_GRO", .boolean, "1", "Let the kernel merge received datagrams where it can")
+    case .connect:
+      row("FI_POLYFILL_CONNECT", .boolean, "1", "Give the peer that most goes to a connected socket, on Linux")
+    case .splice:
+      row("FI_POLYFILL_SPLICE", .boolean, "1", "Send large datagrams over that socket by reference where it can")
     case .portable: row("FI_POLYFILL_PORTABLE", .boolean, "0", "Use plain POSIX socket calls only")
     case .fault:
       row(

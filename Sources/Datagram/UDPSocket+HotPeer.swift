@@ -1,0 +1,131 @@
+#if os(Linux)
+import CPlatform
+
+// The way of datagrams to and from the hot peer.
+extension UDPSocket {
+  /// Gives a peer that everything has gone to for a while a socket of its own.
+  @inline(__always)
+  mutating func findHotPeer(_ batch: UnsafePointer<OutgoingDatagrams>, count: Int) {
+    guard !hotPeerSearch.isOver else { return }
+    for index in 0..<count where hotPeerSearch.note(batch[index].destination) {
+      return openHotPeer(batch[index].destination)
+    }
+  }
+
+  @inline(never)
+  private mutating func openHotPeer(_ peer: SocketAddress) {
+    // A refusal is for good: the reason will hardly go away, and trying costs.
+    guard let opened = HotPeer.open(beside: descriptor, localAddress, to: peer, hotPeerOptions) else {
+      hotPeerSearch.isOver = true
+      return
+    }
+    let memory = UnsafeMutablePointer<HotPeer>.allocate(capacity: 1)
+    memory.initialize(to: opened)
+    hotPeer = memory
+    hotPeerSearch.restart()
+  }
+
+  /// Goes on without; what waits in its socket is lost.
+  package mutating func closeHotPeer() {
+    guard let hotPeer else { return }
+    hotPeer.deinitialize(count: 1)
+    hotPeer.deallocate()
+    self.hotPeer = nil
+  }
+
+  /// Sends entries through the socket that their destination calls for.
+  mutating func sendByPeer(_ batch: UnsafePointer<OutgoingDatagrams>, count: Int) -> SendOutcome {
+    let address = hotPeer!.pointee.address
+    var entry = 0
+    var hot = 0
+    while entry < count {
+      let isHot = batch[entry].destination == address
+      var end = entry + 1
+      while end < count && (batch[end].destination == address) == isHot { end += 1 }
+      let outcome =
+        isHot
+        ? sendHot(batch + entry, count: end - entry) : send(batch + entry, count: end - entry, through: descriptor)
+      entry += outcome.sent
+      if isHot { hot += outcome.sent }
+      guard outcome.stop == .finished else {
+        return SendOutcome(sent: entry, segments: outcome.segments, stop: outcome.stop)
+      }
+    }
+    if hotPeerSearch.note(hot: hot, others: count - hot) {
+      closeHotPeer()
+      hotPeerSearch.restart()
+    }
+    return SendOutcome(sent: count, segments: 0, stop: .finished)
+  }
+
+  private mutating func sendHot(_ batch: UnsafePointer<OutgoingDatagrams>, count: Int) -> SendOutcome {
+    let hot = hotPeer!
+    var entry = 0
+    while entry < count {
+      if Splice.suits(batch + entry), hot.pointee.splice != nil, !scratch.isEmpty,
+        hot.pointee.splice!.send(batch + entry, through: hot.pointee.descriptor, scratch: scratch)
+      {
+        statistics.sendCalls &+= 2
+        statistics.datagramsSent &+= 1
+        entry += 1
+        continue
+      }
+      if hot.pointee.splice?.isBroken == true { hot.pointee.splice = Splice() }
+      var end = entry + 1
+      while end < count && !Splice.suits(batch + end) { end += 1 }
+      let outcome = send(batch + entry, count: end - entry, through: hot.pointee.descriptor)
+      entry += outcome.sent
+      guard outcome.stop == .finished else {
+        return SendOutcome(sent: entry, segments: outcome.segments, stop: outcome.stop)
+      }
+    }
+    return SendOutcome(sent: count, segments: 0, stop: .finished)
+  }
+
+  /// One datagram, or several put together, of the hot peer; how many buffers. 0 now and then although there may be more,
+  /// so that others get their turn.
+  mutating func receiveHot() -> Int {
+    let hot = hotPeer!
+    guard hot.pointee.turns < Self.hotTurns else {
+      hot.pointee.turns = 0
+      return 0
+    }
+    statistics.receiveCalls &+= 1
+    let result: Int
+    if hot.pointee.isWhole, let hole {
+      let message = receiving.message(around: hole)
+      result = Syscall.recvmsg(hot.pointee.descriptor, message)
+      self.hole = nil
+      if result > 0 {
+        take(message.pointee.msg_flags & Int32(MSG_TRUNC) != 0 ? .max : result, from: hot.pointee.address)
+        receiving.notePlaced(hole, length: result)
+      }
+    } else if hot.pointee.isWhole {
+      // The plain call is quicker, and the peer is known.
+      result = Syscall.receive(hot.pointee.descriptor, receiving.buffer, receiving.bufferCapacity)
+      if result > 0 { take(result, from: hot.pointee.address) }
+    } else {
+      result = Syscall.recvmsg(hot.pointee.descriptor, receiving.messages[0])
+      if result > 0 { take(0, length: result) }
+    }
+    guard result > 0 else {
+      hot.pointee.turns = 0
+      if result < 0 && result != -Int(EAGAIN) {
+        errorsPending = reportsErrors
+        statistics.pendingErrors &+= 1
+      }
+      return 0
+    }
+    hot.pointee.turns += 1
+    statistics.buffersReceived &+= 1
+    return receiving.count
+  }
+
+  @inline(__always)
+  private mutating func take(_ length: Int, from source: SocketAddress) {
+    if !receiving.accept(length: length, from: source) { statistics.truncated &+= 1 }
+  }
+
+  @inline(__always) private static var hotTurns: Int { 8 }
+}
+#endif
