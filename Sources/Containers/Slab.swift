@@ -70,6 +70,11 @@ public struct Slab<Element: BitwiseCopyable>: ~Copyable {
     return base + Int(index)
   }
 
+  /// Where the elements live, the one with index 0 first: for lists over them that a function is called with, since the
+  /// compiler passes a copy of the slab itself.
+  @inline(__always)
+  package var elements: UnsafeMutablePointer<Element> { base }
+
   /// Whether an index that came from elsewhere, say from a peer, ever named an element.
   @inline(__always)
   package func contains(_ index: UInt32) -> Bool { UInt(index) < untouched }

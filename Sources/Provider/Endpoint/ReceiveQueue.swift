@@ -59,39 +59,39 @@ private struct WaitingReceives: ~Copyable {
   var first: UInt32 { list.first }
 
   @inline(__always)
-  mutating func append(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
-    slab[index].pointee.isChained = false
+  mutating func append(_ index: UInt32, in slab: UnsafeMutablePointer<PostedReceive>) {
+    slab[Int(index)].isChained = false
     if isChaining && list.count >= Self.firstFew { chain(index, in: slab) }
     list.append(index, in: slab)
   }
 
   @inline(__always)
-  mutating func remove(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
+  mutating func remove(_ index: UInt32, in slab: UnsafeMutablePointer<PostedReceive>) {
     list.remove(index, in: slab)
-    if slab[index].pointee.isChained { unchain(index, in: slab) }
+    if slab[Int(index)].isChained { unchain(index, in: slab) }
   }
 
   @inline(never)
-  private mutating func chain(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
-    slab[index].pointee.isChained = true
-    chains.append(index, to: chain(of: slab[index]))
+  private mutating func chain(_ index: UInt32, in slab: UnsafeMutablePointer<PostedReceive>) {
+    slab[Int(index)].isChained = true
+    chains.append(index, to: chain(of: slab + Int(index)))
   }
 
   @inline(never)
-  private mutating func unchain(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
-    chains.remove(index, from: chain(of: slab[index]))
+  private mutating func unchain(_ index: UInt32, in slab: UnsafeMutablePointer<PostedReceive>) {
+    chains.remove(index, from: chain(of: slab + Int(index)))
     isChaining = chains.count > 0
   }
 
   /// The first receive that fits a message; `Slab.none` when none does.
   @inline(__always)
   mutating func find(
-    _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+    _ tag: UInt64, _ connection: ConnectionIndex, in slab: UnsafeMutablePointer<PostedReceive>
   ) -> UInt32 {
     var index = list.first
     var left = Self.firstFew
     while index != .max {
-      let entry = slab[index]
+      let entry = slab + Int(index)
       if entry.pointee.fits(tag, connection) { return index }
       index = entry.pointee.next
       left &-= 1
@@ -103,14 +103,14 @@ private struct WaitingReceives: ~Copyable {
   /// The first that fits from `successor` on, which follows the first few.
   @inline(never)
   private mutating func findInChains(
-    from successor: UInt32, _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+    from successor: UInt32, _ tag: UInt64, _ connection: ConnectionIndex, in slab: UnsafeMutablePointer<PostedReceive>
   ) -> UInt32 {
     if !isChaining {
       isChaining = true
       var index = successor
       while index != .max {
         chain(index, in: slab)
-        index = slab[index].pointee.next
+        index = slab[Int(index)].next
       }
     }
     var best = find(chains.chain(Self.hash(tag, connection)), tag, connection, in: slab)
@@ -121,12 +121,12 @@ private struct WaitingReceives: ~Copyable {
 
   /// The first of a chain that fits.
   private mutating func find(
-    _ chain: Int, _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+    _ chain: Int, _ tag: UInt64, _ connection: ConnectionIndex, in slab: UnsafeMutablePointer<PostedReceive>
   ) -> UInt32 {
     var index = chains.first(chain)
     while index != .max {
       steps &+= 1
-      if slab[index].pointee.fits(tag, connection) { break }
+      if slab[Int(index)].fits(tag, connection) { break }
       index = chains.next(index)
     }
     return index
@@ -210,21 +210,21 @@ package struct ReceiveQueue: ~Copyable {
   /// Makes a receive wait, behind all others of its kind.
   @inline(__always)
   package mutating func append(_ index: UInt32, tagged isTagged: Bool) {
-    if isTagged { tagged.append(index, in: slab) } else { untagged.append(index, in: slab) }
+    if isTagged { tagged.append(index, in: slab.elements) } else { untagged.append(index, in: slab.elements) }
   }
 
   /// Takes out the first receive that fits a message; nil if none does.
   @inline(__always)
   package mutating func take(tagged isTagged: Bool, tag: UInt64, from connection: ConnectionIndex) -> UInt32? {
     if isTagged {
-      let index = tagged.find(tag, connection, in: slab)
+      let index = tagged.find(tag, connection, in: slab.elements)
       if index == .max { return nil }
-      tagged.remove(index, in: slab)
+      tagged.remove(index, in: slab.elements)
       return index
     }
-    let index = untagged.find(tag, connection, in: slab)
+    let index = untagged.find(tag, connection, in: slab.elements)
     if index == .max { return nil }
-    untagged.remove(index, in: slab)
+    untagged.remove(index, in: slab.elements)
     return index
   }
 
@@ -232,12 +232,12 @@ package struct ReceiveQueue: ~Copyable {
   package mutating func take(context: UInt) -> UInt32? {
     var index = find(from: tagged.first, context)
     if index != .max {
-      tagged.remove(index, in: slab)
+      tagged.remove(index, in: slab.elements)
       return index
     }
     index = find(from: untagged.first, context)
     if index == .max { return nil }
-    untagged.remove(index, in: slab)
+    untagged.remove(index, in: slab.elements)
     return index
   }
 
