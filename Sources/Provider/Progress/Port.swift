@@ -57,8 +57,9 @@ package final class Port {
   var sentSegments = 0
   /// Since when the socket takes nothing; 0 while it does.
   var blockedSince: Instant = 0
-  /// Bytes posted and not yet offered to the socket.
+  /// Bytes, and operations, posted and not yet offered to the socket.
   var queuedBytes = 0
+  var queuedOperations = 0
   /// When that was, in `Ticks`: programs that send without polling have it done again a moment later.
   var lastFlush: UInt64 = 0
 
