@@ -71,7 +71,7 @@ package struct CongestionController: BitwiseCopyable {
     guard shortest != .max else { return }
     hasNoQueue = queueing <= max(Self.shortQueueing, shortest / 4)
     hasLongQueue = queueing > max(Self.longQueueing, shortest / 2)
-    moving = Int(256 * shortest / (shortest + queueing))
+    moving = shortest == 0 ? 256 : Int(256 * shortest / (shortest + queueing))
   }
 
   /// Counts a packet whose fate is known.
