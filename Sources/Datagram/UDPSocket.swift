@@ -1,4 +1,5 @@
 import CPlatform
+import Synchronization
 
 /// A non-blocking UDP socket that sends and receives in batches. Nothing is allocated after ``open(bind:options:)``.
 ///
@@ -40,6 +41,8 @@ public struct UDPSocket: ~Copyable {
   var hotPeerSearch = HotPeerSearch()
   let hotPeerOptions: UDPSocketOptions
   #endif
+  /// Ties the structure to its address, so that the compiler does not copy it for calls that do not change it.
+  private let pin = Atomic<UInt8>(0)
   var sending: SendQueue
   var receiving: ReceiveQueue
   /// Nil unless there is something to do.

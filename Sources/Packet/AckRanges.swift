@@ -50,6 +50,19 @@ package struct AckRanges: BitwiseCopyable {
     return number >= newest.first || isInOlder(number)
   }
 
+  /// The same for ranges where they lie, without copying them.
+  @inline(__always)
+  package static func contains(_ ranges: UnsafeMutablePointer<AckRanges>, _ number: UInt64) -> Bool {
+    let newest = ranges.pointee.newest
+    if number > newest.last { return false }
+    return number >= newest.first || isInOlder(ranges, number)
+  }
+
+  @inline(never)
+  private static func isInOlder(_ ranges: UnsafeMutablePointer<AckRanges>, _ number: UInt64) -> Bool {
+    ranges.pointee.isInOlder(number)
+  }
+
   private func isInOlder(_ number: UInt64) -> Bool {
     if number <= floor { return true }
     for index in 1..<max(count, 1) where number >= self[index].first { return number <= self[index].last }

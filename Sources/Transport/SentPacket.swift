@@ -127,15 +127,23 @@ struct LostPackets: BitwiseCopyable {
   private var numbers = InlineArray<16, UInt64>(repeating: 0)
   private var times = InlineArray<16, Instant>(repeating: 0)
   private var position = 0
+  /// The largest number of them, 0 while there is none: nearly all that is acknowledged lies beyond it.
+  private var newest: UInt64 = 0
 
   mutating func append(_ number: UInt64, time: Instant) {
+    newest = max(newest, number)
     numbers[position] = number
     times[position] = time
     position = (position + 1) % Self.capacity
   }
 
   /// When the packet was sent, if it is one of these and lies in the run.
-  func sentTime(in run: AckRanges.Run) -> Instant? {
+  @inline(__always)
+  mutating func sentTime(in run: AckRanges.Run) -> Instant? {
+    run.first > newest ? nil : find(run)
+  }
+
+  private mutating func find(_ run: AckRanges.Run) -> Instant? {
     for index in 0..<Self.capacity where numbers[index] != 0 {
       if numbers[index] >= run.first && numbers[index] <= run.last { return times[index] }
     }

@@ -72,7 +72,7 @@ extension TransportEndpoint {
     size: Int, now: Instant
   ) {
     let number = PacketNumber.expand(truncated, expected: connection.pointee.received.largest &+ 1)
-    if number == 0 || connection.pointee.received.contains(number) {
+    if number == 0 || AckRanges.contains(&connection.pointee.received, number) {
       statistics.duplicates += 1
       heard(connection, now: now)
       // The acknowledgement may have been lost.

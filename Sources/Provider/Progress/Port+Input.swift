@@ -18,9 +18,9 @@ extension Port {
       if socket.errorsPending { takeErrors(now) }
     }
     processInput(now)
-    // Large datagrams come one by one from the hot peer, and seldom alone.
-    var patience = Self.largeInputs
-    while patience > 0, hotDescriptor >= 0, hadLargeInput, inputIndex >= inputCount, takeInput(now) {
+    // The datagrams of a large transfer come one by one from the hot peer, and seldom alone.
+    var patience = Self.placedInputs
+    while patience > 0, placement != nil, inputIndex >= inputCount, takeInput(now) {
       processInput(now)
       patience -= 1
     }
@@ -37,7 +37,6 @@ extension Port {
     inputCount = socket.hasFaults ? receiveThroughFaults(now) : receive()
     inputIndex = 0
     inputOffset = 0
-    hadLargeInput = inputCount > 0 && socket.datagram(0).length >= Self.largeInput
     return inputCount > 0
   }
 
@@ -102,8 +101,6 @@ extension Port {
     }
   }
 
-  /// Bytes of a datagram that others probably follow.
-  @inline(__always) private static var largeInput: Int { 16 * 1024 }
-  /// How many are taken in one round.
-  @inline(__always) private static var largeInputs: Int { 7 }
+  /// How many more such datagrams are taken in one round.
+  @inline(__always) private static var placedInputs: Int { 7 }
 }

@@ -68,7 +68,6 @@ package final class Port {
 
   // Where the batch of received datagrams is being worked on.
   var inputCount = 0
-  var hadLargeInput = false
   var inputIndex = 0
   var inputOffset = 0
   /// The completion queue is full: the events of the current datagram wait until the program has read.
