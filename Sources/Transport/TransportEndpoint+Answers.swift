@@ -55,7 +55,9 @@ extension TransportEndpoint {
     }
   }
 
-  private mutating func settleTransfer(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) {
+  private mutating func settleTransfer(
+    _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>
+  ) {
     let slot = cursor.transfer
     let entry = inbound[slot]
     if cursor.refusal != .ok {

@@ -37,7 +37,9 @@ extension TransportEndpoint {
 
   /// Whether slabs have what the operation may need until it is over.
   @inline(__always)
-  private func hasRoomToStart(_ connection: UnsafeMutablePointer<Connection>, _ frame: UnsafePointer<OrderedFrame>) -> Bool {
+  private func hasRoomToStart(_ connection: UnsafeMutablePointer<Connection>, _ frame: UnsafePointer<OrderedFrame>)
+    -> Bool
+  {
     guard inbound.available > 0, sentFrames.available > 64, ranges.available > 64 else { return false }
     guard frame.pointee.type == .readRequest else { return true }
     return Int(connection.pointee.responses.count) < configuration.maximumReads
@@ -46,7 +48,9 @@ extension TransportEndpoint {
 
   /// Starts the operation that is next. Returns whether it made an event.
   @inline(__always)
-  private mutating func start(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+  private mutating func start(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>)
+    -> Bool
+  {
     let isWhole = frame.pointee.payloadLength == Int(truncatingIfNeeded: frame.pointee.total)
     switch frame.pointee.type {
     case .message, .messageFragment:
@@ -90,7 +94,8 @@ extension TransportEndpoint {
 
   /// Counts an eager operation against what its peer was granted.
   @inline(__always)
-  private func admitEager(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+  private func admitEager(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool
+  {
     let received = connection.pointee.creditReceived &+ frame.pointee.total
     guard received <= connection.pointee.creditAdvertised, frame.pointee.total <= UInt64(BufferPool.largest) else {
       return false
@@ -104,7 +109,8 @@ extension TransportEndpoint {
     var total: UInt64 = 0
     guard frame.pointee.flags.segmentCount > 0 else { return false }
     for index in 0..<frame.pointee.flags.segmentCount {
-      let (sum, overflow) = total.addingReportingOverflow(RemoteSegment(encoded: frame.pointee.segments, at: index).length)
+      let (sum, overflow) = total.addingReportingOverflow(
+        RemoteSegment(encoded: frame.pointee.segments, at: index).length)
       if overflow { return false }
       total = sum
     }
@@ -117,7 +123,8 @@ extension TransportEndpoint {
     _ kind: EventKind, _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>
   ) {
     describe(
-      kind, .ok, OperationFlags(frame.pointee.flags), connection.pointee.index, tag: frame.pointee.tag, data: frame.pointee.data,
+      kind, .ok, OperationFlags(frame.pointee.flags), connection.pointee.index, tag: frame.pointee.tag,
+      data: frame.pointee.data,
       length: frame.pointee.total, Cookies())
     event.pointee.segmentCount = UInt8(frame.pointee.flags.segmentCount)
     event.pointee.encodedSegments = frame.pointee.segments
@@ -136,8 +143,10 @@ extension TransportEndpoint {
     inbound[slot].initialize(
       to: InboundTransfer(
         flags: OperationFlags(frame.pointee.flags), isWrite: isWrite, isPulled: isPulled,
-        wantsDone: isPulled || isWrite || frame.pointee.flags.contains(.wantsDone), connection: connection.pointee.index,
-        sequence: frame.pointee.operation, token: frame.pointee.token, length: frame.pointee.total, wanted: frame.pointee.total, tag: frame.pointee.tag,
+        wantsDone: isPulled || isWrite || frame.pointee.flags.contains(.wantsDone),
+        connection: connection.pointee.index,
+        sequence: frame.pointee.operation, token: frame.pointee.token, length: frame.pointee.total,
+        wanted: frame.pointee.total, tag: frame.pointee.tag,
         data: frame.pointee.data))
     connection.pointee.inbound.append(slot, in: inbound)
     if isWrite { connection.pointee.activeWrites += 1 }
@@ -272,7 +281,8 @@ extension TransportEndpoint {
       block = fresh
     }
     let entry = staged[block]
-    (entry.pointee.bytes + entry.pointee.used).copyMemory(from: frame.pointee.start, byteCount: frame.pointee.encodedSize)
+    (entry.pointee.bytes + entry.pointee.used).copyMemory(
+      from: frame.pointee.start, byteCount: frame.pointee.encodedSize)
     entry.pointee.used += frame.pointee.encodedSize
     entry.pointee.lastOperation = frame.pointee.operation
     connection.pointee.stagedBytes += frame.pointee.encodedSize
