@@ -16,8 +16,7 @@ public struct Slab<Element: BitwiseCopyable>: ~Copyable {
   @inline(__always)
   package var count: UInt32 { UInt32(truncatingIfNeeded: used) }
 
-  // Whole words: the compiler loads the structure in words, and a word that was stored in halves a moment ago is not
-  // there yet. With halves, a slab that is changed for each message cost a quarter of a message's time.
+  // Whole words: the compiler loads the structure in words, and a load that spans two recent stores has to wait for both.
   private let limit: UInt
   private var used: UInt = 0
   private let base: UnsafeMutablePointer<Element>

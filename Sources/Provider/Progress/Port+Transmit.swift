@@ -132,7 +132,7 @@ extension Port {
 
   /// Queued bytes that fill a call of the socket, 64 KiB with all headers.
   @inline(__always) private static var flushBytes: Int { 60 * 1024 }
-  /// Operations that take about as long to post as a call of the socket.
+  /// Operations worth a call of the socket: found by trying 16, 24, 32 and 48 with 64 B and 256 B messages.
   @inline(__always) private static var flushOperations: Int { 32 }
   /// Longest time in nanoseconds that a datagram waits for the socket.
   @inline(__always) private static var patience: UInt64 { 100_000_000 }
