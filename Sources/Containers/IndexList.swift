@@ -19,9 +19,14 @@ package struct IndexList: BitwiseCopyable {
 
   @inline(__always)
   package mutating func append<Element: ListLinked>(_ index: UInt32, in slab: borrowing Slab<Element>) {
-    slab[index].pointee.next = .max
-    slab[index].pointee.previous = last
-    if last == .max { first = index } else { slab[last].pointee.next = index }
+    append(index, in: slab.elements)
+  }
+
+  @inline(__always)
+  package mutating func append<Element: ListLinked>(_ index: UInt32, in elements: UnsafeMutablePointer<Element>) {
+    elements[Int(index)].next = .max
+    elements[Int(index)].previous = last
+    if last == .max { first = index } else { elements[Int(last)].next = index }
     last = index
     count &+= 1
   }
@@ -41,10 +46,15 @@ package struct IndexList: BitwiseCopyable {
 
   @inline(__always)
   package mutating func remove<Element: ListLinked>(_ index: UInt32, in slab: borrowing Slab<Element>) {
-    let next = slab[index].pointee.next
-    let previous = slab[index].pointee.previous
-    if previous == .max { first = next } else { slab[previous].pointee.next = next }
-    if next == .max { last = previous } else { slab[next].pointee.previous = previous }
+    remove(index, in: slab.elements)
+  }
+
+  @inline(__always)
+  package mutating func remove<Element: ListLinked>(_ index: UInt32, in elements: UnsafeMutablePointer<Element>) {
+    let next = elements[Int(index)].next
+    let previous = elements[Int(index)].previous
+    if previous == .max { first = next } else { elements[Int(previous)].next = next }
+    if next == .max { last = previous } else { elements[Int(next)].previous = previous }
     count &-= 1
   }
 

@@ -10,62 +10,76 @@ public struct Slab<Element: BitwiseCopyable>: ~Copyable {
   package static var none: UInt32 { .max }
 
   /// Elements that can be in use at once.
-  package let capacity: UInt32
+  @inline(__always)
+  package var capacity: UInt32 { UInt32(truncatingIfNeeded: limit) }
   /// Elements in use now.
-  package private(set) var count: UInt32 = 0
+  @inline(__always)
+  package var count: UInt32 { UInt32(truncatingIfNeeded: used) }
 
+  // Whole words: the compiler loads the structure in words, and a word that was stored in halves a moment ago is not
+  // there yet. With halves, a slab that is changed for each message cost a quarter of a message's time.
+  private let limit: UInt
+  private var used: UInt = 0
   private let base: UnsafeMutablePointer<Element>
-  private var firstFree: UInt32 = .max
-  private var untouched: UInt32 = 0
+  private var firstFree: UInt = UInt(UInt32.max)
+  private var untouched: UInt = 0
 
   package init(capacity: Int) {
     precondition(capacity > 0 && capacity < Int(UInt32.max))
     // A free element holds the index of the next free one.
     precondition(MemoryLayout<Element>.stride >= MemoryLayout<UInt32>.size)
     precondition(MemoryLayout<Element>.alignment >= MemoryLayout<UInt32>.alignment)
-    self.capacity = UInt32(capacity)
-    base = UnsafeMutablePointer<Element>.allocate(capacity: capacity)
+    limit = UInt(capacity)
+    // From a cache line on, so that elements of one line's size lie in one.
+    base = UnsafeMutableRawPointer.allocate(
+      byteCount: capacity * MemoryLayout<Element>.stride, alignment: max(MemoryLayout<Element>.alignment, 64)
+    ).bindMemory(to: Element.self, capacity: capacity)
   }
 
-  deinit { base.deallocate() }
+  deinit { UnsafeMutableRawPointer(base).deallocate() }
 
   /// Takes an element out of the slab, its memory undefined; nil when all are in use. O(1).
   @inline(__always)
   package mutating func allocate() -> UInt32? {
-    if firstFree != Self.none {
+    if firstFree != UInt(Self.none) {
       let index = firstFree
-      firstFree = UnsafeRawPointer(base + Int(index)).load(as: UInt32.self)
-      count &+= 1
-      return index
+      firstFree = UInt(UnsafeRawPointer(base + Int(bitPattern: index)).load(as: UInt32.self))
+      used &+= 1
+      return UInt32(truncatingIfNeeded: index)
     }
-    guard untouched < capacity else { return nil }
+    guard untouched < limit else { return nil }
     let index = untouched
     untouched &+= 1
-    count &+= 1
-    return index
+    used &+= 1
+    return UInt32(truncatingIfNeeded: index)
   }
 
   /// Gives an element back. O(1).
   @inline(__always)
   package mutating func free(_ index: UInt32) {
-    assert(index < untouched && count > 0)
-    UnsafeMutableRawPointer(base + Int(index)).storeBytes(of: firstFree, as: UInt32.self)
-    firstFree = index
-    count &-= 1
+    assert(UInt(index) < untouched && used > 0)
+    UnsafeMutableRawPointer(base + Int(index)).storeBytes(of: UInt32(truncatingIfNeeded: firstFree), as: UInt32.self)
+    firstFree = UInt(index)
+    used &-= 1
   }
 
   /// Where an element lives. The pointer stays valid as long as the slab.
   @inline(__always)
   package subscript(index: UInt32) -> UnsafeMutablePointer<Element> {
-    assert(index < untouched)
+    assert(UInt(index) < untouched)
     return base + Int(index)
   }
 
+  /// Where the elements live, the one with index 0 first: for lists over them that a function is called with, since the
+  /// compiler passes a copy of the slab itself.
+  @inline(__always)
+  package var elements: UnsafeMutablePointer<Element> { base }
+
   /// Whether an index that came from elsewhere, say from a peer, ever named an element.
   @inline(__always)
-  package func contains(_ index: UInt32) -> Bool { index < untouched }
+  package func contains(_ index: UInt32) -> Bool { UInt(index) < untouched }
 
   /// Elements still available.
   @inline(__always)
-  package var available: UInt32 { capacity &- count }
+  package var available: UInt32 { UInt32(truncatingIfNeeded: limit &- used) }
 }

@@ -74,7 +74,7 @@ package struct ReceivedDatagrams {
   package let segmentSize: Int
   package let source: SocketAddress
   /// Bytes from ``ReceiveHole/offset`` on that are not in the buffer but where the hole led.
-  package let placed: Int
+  package internal(set) var placed = 0
 }
 
 /// A part of a datagram that is to be received elsewhere than in the buffer, which has a hole there.

@@ -105,12 +105,12 @@ package struct OrderedFrame: BitwiseCopyable {
   package var token: UInt32 = 0
   /// Bytes of the whole operation.
   package var total: UInt64 = 0
+  package var tag: UInt64 = 0
   /// Where `payload` belongs in it.
   package var offset: UInt64 = 0
+  package var data: UInt64 = 0
   /// READ_REQUEST: bytes the target may send before a PULL_REQUEST.
   package var limit: UInt64 = 0
-  package var tag: UInt64 = 0
-  package var data: UInt64 = 0
   /// Encoded `RemoteSegment`s, `flags.segmentCount` of them.
   package var segments: UnsafeRawPointer
   package var payload: UnsafeRawPointer

@@ -214,13 +214,16 @@ package struct ConfirmHeader: BitwiseCopyable {
   package var connection: UInt32
   package var session: UInt64
   package var packetNumber: UInt32
+  /// Low half of the id that the receiver had in the session that ended last at the sender; 0 when none has.
+  package var ended: UInt32
   package var cookie: Cookie
   package var parameters: TransportParameters
 
   package init(
-    flags: PacketFlags, connection: UInt32, session: UInt64, packetNumber: UInt32, cookie: Cookie,
+    flags: PacketFlags, connection: UInt32, session: UInt64, packetNumber: UInt32, ended: UInt32 = 0, cookie: Cookie,
     parameters: TransportParameters
   ) {
+    self.ended = ended
     self.flags = flags
     self.connection = connection
     self.session = session
@@ -235,6 +238,7 @@ package struct ConfirmHeader: BitwiseCopyable {
     connection = reader.peek(4, as: UInt32.self)
     session = reader.peek(8, as: UInt64.self)
     packetNumber = reader.peek(16, as: UInt32.self)
+    ended = reader.peek(20, as: UInt32.self)
     cookie = Cookie(time: reader.peek(24, as: UInt64.self), code: reader.peek(32, as: UInt64.self))
     reader.skip(40)
     guard let parameters = TransportParameters(&reader) else { return nil }
@@ -244,7 +248,7 @@ package struct ConfirmHeader: BitwiseCopyable {
   package func encode(_ writer: inout ByteWriter) {
     encodeLongHeader(.confirm, flags: flags, connection, session, &writer)
     writer.write(packetNumber)
-    writer.write(UInt32(0))
+    writer.write(ended)
     writer.write(cookie.time)
     writer.write(cookie.code)
     parameters.encode(&writer)

@@ -92,10 +92,14 @@ package struct CongestionController: BitwiseCopyable {
     acknowledged += bytes
     guard acknowledged >= window else { return }
     acknowledged -= window
-    // No more is asked of a path that already loses as much as is bearable.
+    // Of a path that loses more than is bearable a little less is asked: whoever has most is to make room for others.
     let isFull = lost * Self.bearableLoss * datagramSize > window
     lost = 0
-    if isFull { return }
+    guard !isFull else {
+      window = min(window, max(window - window / 16, burst))
+      slowStartThreshold = min(window, slowStartThreshold)
+      return
+    }
     window += increment
     // BBRRaiseInflightLongtermSlope, with bounds: what was too much shall not be far too much, and whoever has the smaller
     // window shall catch up.

@@ -5,8 +5,7 @@ import Packet
 struct PacketBuilder: ~Copyable {
   /// Payload up to this size is copied next to its header; longer payload is gathered from where it lies.
   private static var copyLimit: Int { 1024 }
-  /// What Linux takes by reference in one datagram: 16 pieces of pages of 4 KiB.
-  private static var pageSize: Int { 4096 }
+  /// What Linux takes by reference in one datagram.
   private static var maximumPages: Int { 16 }
 
   var writer: ByteWriter
@@ -24,12 +23,14 @@ struct PacketBuilder: ~Copyable {
   private let firstSlice: Int
   private let slicesBefore: Int
   private let limit: Int
+  private let pageSize: Int
   private var referenced = 0
   /// Pages of memory that the packet's pieces lie in so far.
   private var pages = 0
 
   /// Begins a packet of at most `limit` bytes in a transmit whose slices begin at `firstSlice`.
-  init(_ batch: borrowing TransmitBatch, firstSlice: Int, limit: Int) {
+  init(_ batch: borrowing TransmitBatch, firstSlice: Int, limit: Int, pageSize: Int) {
+    self.pageSize = pageSize
     start = batch.arena + batch.arenaUsed
     gathered = start
     writer = ByteWriter(start: start, end: start + limit)
@@ -57,7 +58,7 @@ struct PacketBuilder: ~Copyable {
     flush(to: &batch)
     batch.gather(bytes, count, from: firstSlice)
     referenced += count
-    pages += (Int(bitPattern: bytes) & (Self.pageSize - 1) + count + Self.pageSize - 1) / Self.pageSize
+    if pageSize > 0 { pages += (Int(bitPattern: bytes) & (pageSize - 1) + count + pageSize - 1) / pageSize }
   }
 
   /// How much of the memory from `base + offset` on to put into one frame: up to the end of the last page that a socket
@@ -65,9 +66,9 @@ struct PacketBuilder: ~Copyable {
   @inline(__always)
   func pieceLimit(_ base: UnsafeMutableRawPointer?, _ offset: UInt64) -> Int {
     let left = Self.maximumPages - pages - 1
-    guard left >= Self.maximumPages / 4 else { return .max }
+    guard pageSize > 0, left >= Self.maximumPages / 4 else { return .max }
     let address = UInt(bitPattern: base) &+ UInt(truncatingIfNeeded: offset)
-    return left * Self.pageSize - Int(address & UInt(Self.pageSize - 1))
+    return left * pageSize - Int(address & UInt(pageSize - 1))
   }
 
   /// Fills up with PADDING.

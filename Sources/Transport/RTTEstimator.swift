@@ -36,7 +36,8 @@ package struct RTTEstimator: BitwiseCopyable {
   /// made some packets late only, a busy host say, does not count.
   package var queueing: UInt64 {
     let recent = min(roundShortest, roundShortestBefore)
-    return recent == .max ? 0 : recent - minimum
+    let minimum = minimum
+    return recent == .max || recent < minimum ? 0 : recent - minimum
   }
 
   /// Takes a sample.

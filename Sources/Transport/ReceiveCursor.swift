@@ -28,6 +28,8 @@ struct ReceiveCursor: BitwiseCopyable {
   var packetNumber: UInt64 = 0
   var flags: PacketFlags = []
   var size = 0
+  /// Ordered frames of the packet so far.
+  var orderedFrames = 0
   /// A frame of the packet asks for an acknowledgement.
   var isEliciting = false
   /// Block that takes this packet's frames which came before their turn.
@@ -38,9 +40,8 @@ struct ReceiveCursor: BitwiseCopyable {
   var replayedBlock: UInt32 = .max
 
   var answer: PendingAnswer = .none
-  /// The connection and the frame that started the event's operation.
+  /// The connection of the event's operation; the endpoint's `orderedFrame` started it.
   var eventConnection: UnsafeMutablePointer<Connection>!
-  var frame: OrderedFrame!
   var transfer: UInt32 = .max
   /// The answer that was given.
   var refusal: OperationStatus = .ok

@@ -75,6 +75,9 @@ struct LocalMemory: BitwiseCopyable {
 }
 
 /// An operation that this side sends: posted ones, and the answers to a peer's reads.
+///
+/// Three cache lines. What ends an operation is in the first, what else sends a message in the second; the third is for
+/// those that access memory, and not even initialized for others.
 struct OutboundOperation: ListLinked {
   var next: UInt32 = .max
   var previous: UInt32 = .max
@@ -93,27 +96,44 @@ struct OutboundOperation: ListLinked {
   var segmentCount: UInt8 = 0
   var connection: ConnectionIndex
   var sequence: UInt32
+  /// Frames in flight or queued to be sent again.
+  var frames: UInt32 = 0
+  /// Holds a scatter list, a copy or ranges, to be given back when it is over.
+  var hasExtras = true
+  var length: UInt64
+  /// Bytes below were sent at least once. Of a posted read: granted to the responder.
+  var sent: UInt64 = 0
+  var cookie: Cookies
+
+  var memory = LocalMemory()
+  var tag: UInt64 = 0
+  var data: UInt64 = 0
+  /// Bytes below may be sent.
+  var limit: UInt64 = 0
+  /// The copy of an injected payload.
+  var injected: UnsafeMutableRawPointer?
   /// Next in its connection's bulk queue.
   var nextBulk: UInt32 = .max
   /// The peer's index of its side: the transfer of a pulled operation, the token of a read's initiator; of a read, the
   /// responder's slot once it is known.
   var remoteSlot: UInt32 = .max
-  /// Frames in flight or queued to be sent again.
-  var frames: UInt32 = 0
-  var length: UInt64
-  /// Bytes below were sent at least once. Of a posted read: granted to the responder.
-  var sent: UInt64 = 0
-  /// Bytes below may be sent.
-  var limit: UInt64 = 0
-  var tag: UInt64 = 0
-  var data: UInt64 = 0
-  var cookie: Cookies
-  var memory = LocalMemory()
+
   var segment = RemoteSegment(address: 0, length: 0, key: 0)
-  /// The copy of an injected payload.
-  var injected: UnsafeMutableRawPointer?
   /// Of a posted read: which bytes have arrived.
   var received = RangeList()
+  private let padding: (UInt64, UInt64, UInt64) = (0, 0, 0)
+
+  init(
+    kind: OperationKind, flags: OperationFlags, connection: ConnectionIndex, sequence: UInt32, length: UInt64,
+    cookie: Cookies
+  ) {
+    self.kind = kind
+    self.flags = flags
+    self.connection = connection
+    self.sequence = sequence
+    self.length = length
+    self.cookie = cookie
+  }
 }
 
 /// How far an inbound transfer is.

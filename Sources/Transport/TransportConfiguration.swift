@@ -31,6 +31,8 @@ package struct TransportConfiguration: BitwiseCopyable {
   package var maximumSilence: UInt32 = 30_000
   /// How long after a poll without traffic an acknowledgement may still wait for company.
   package var acknowledgeDelay: UInt64 = microseconds(50)
+  /// Payload is cut where pages of this size end, as many as a socket takes by reference in one datagram; 0 for anywhere.
+  package var pageSize = 0
 
   package init() {}
 }

@@ -65,9 +65,9 @@ extension TransportEndpoint {
     let largest = PacketNumber.expand(frame.largest, expected: connection.pointee.largestAcked)
     guard largest < connection.pointee.nextPacketNumber else { return false }
     var walk = RangeAckFrame.Runs(frame, largest: largest)
-    var runs = InlineArray<33, AckRanges.Run>(repeating: AckRanges.Run(first: 0, last: 0))
+    let runs = acknowledgedRuns
     var count = 0
-    while count < 33, let run = walk.next() {
+    while count < Self.maximumRuns, let run = walk.next() {
       runs[count] = run
       count += 1
     }
@@ -85,7 +85,7 @@ extension TransportEndpoint {
 
   /// Takes the packets that the runs name out of flight. Runs descend, packets ascend.
   private mutating func removeAcknowledged(
-    _ connection: UnsafeMutablePointer<Connection>, _ runs: InlineArray<33, AckRanges.Run>, _ count: Int,
+    _ connection: UnsafeMutablePointer<Connection>, _ runs: UnsafeMutablePointer<AckRanges.Run>, _ count: Int,
     largest: UInt64, isLimited: Bool, now: Instant
   ) {
     var run = count - 1
@@ -146,7 +146,7 @@ extension TransportEndpoint {
   }
 
   private mutating func noteSpuriousLosses(
-    _ connection: UnsafeMutablePointer<Connection>, _ runs: InlineArray<33, AckRanges.Run>, _ count: Int
+    _ connection: UnsafeMutablePointer<Connection>, _ runs: UnsafeMutablePointer<AckRanges.Run>, _ count: Int
   ) {
     for index in 0..<count {
       guard let sentTime = connection.pointee.lost.sentTime(in: runs[index]) else { continue }

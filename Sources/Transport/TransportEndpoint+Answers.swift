@@ -20,7 +20,7 @@ extension TransportEndpoint {
   /// Keeps a message that nobody waits for yet, until `acceptHeld` or `discardHeld`.
   package mutating func hold(cookie: Cookies) -> MessageHandle {
     precondition(event.pointee.kind == .message && cursor.answer != .none)
-    if cursor.answer == .wholeMessage { makeTransfer(cursor.frame, cursor.eventConnection, isPulled: false) }
+    if cursor.answer == .wholeMessage { makeTransfer(orderedFrame, cursor.eventConnection, isPulled: false) }
     let entry = inbound[cursor.transfer]
     entry.pointee.state = .held
     entry.pointee.cookie = cookie
@@ -37,25 +37,25 @@ extension TransportEndpoint {
   /// Carries the answer out; what was not answered is done.
   mutating func settle() {
     let connection = cursor.eventConnection!
-    let frame = cursor.frame!
+    let frame = UnsafePointer(orderedFrame)
     let answer = cursor.answer
     cursor.answer = .none
     switch answer {
     case .wholeMessage:
-      consume(connection, eager: frame.total)
-      if frame.flags.contains(.wantsDone) { queueDone(connection, frame.operation, .ok) }
+      consume(connection, eager: frame.pointee.total)
+      if frame.pointee.flags.contains(.wantsDone) { queueDone(connection, frame.pointee.operation, .ok) }
     case .wholeWrite:
-      consume(connection, eager: frame.total)
-      queueDone(connection, frame.operation, cursor.refusal)
+      consume(connection, eager: frame.pointee.total)
+      queueDone(connection, frame.pointee.operation, cursor.refusal)
     case .transfer: settleTransfer(frame, connection)
     case .read:
       consume(connection, eager: 0)
-      if cursor.refusal != .ok { queueDone(connection, frame.operation, cursor.refusal) }
+      if cursor.refusal != .ok { queueDone(connection, frame.pointee.operation, cursor.refusal) }
     case .none: break
     }
   }
 
-  private mutating func settleTransfer(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) {
+  private mutating func settleTransfer(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) {
     let slot = cursor.transfer
     let entry = inbound[slot]
     if cursor.refusal != .ok {
@@ -70,8 +70,8 @@ extension TransportEndpoint {
 
   /// The fragment that started an eager transfer. It lies at the prefix or takes one node, which the slab was seen to
   /// have.
-  private mutating func place(started slot: UInt32, _ frame: OrderedFrame) {
-    if !place(slot, frame.offset, frame.payload, frame.payloadLength) { dropForRoom() }
+  private mutating func place(started slot: UInt32, _ frame: UnsafePointer<OrderedFrame>) {
+    if !place(slot, frame.pointee.offset, frame.pointee.payload, frame.pointee.payloadLength) { dropForRoom() }
   }
 
   // MARK: Held messages
@@ -198,6 +198,7 @@ extension TransportEndpoint {
     if entry.pointee.isDiscarded {
       free(transfer: slot)
     } else {
+      hasNews = true
       finishedTransfers.append(slot, in: inbound)
     }
   }
@@ -248,24 +249,24 @@ extension TransportEndpoint {
 
   private mutating func answerRead(_ slices: UnsafePointer<Slice>?, _ count: Int, _ cookie: Cookies) {
     let connection = cursor.eventConnection!
-    let frame = cursor.frame!
+    let frame = UnsafePointer(orderedFrame)
     // hasRoomToStart has seen to it that there is one.
     let slot = operations.allocate()!
     var response = OutboundOperation(
-      kind: .readResponse, flags: [], connection: connection.pointee.index, sequence: frame.operation,
-      length: frame.total,
+      kind: .readResponse, flags: [], connection: connection.pointee.index, sequence: frame.pointee.operation,
+      length: frame.pointee.total,
       cookie: cookie)
     response.isStarted = true
     response.isPulled = true
-    response.remoteSlot = frame.token
-    response.limit = min(frame.limit, frame.total)
+    response.remoteSlot = frame.pointee.token
+    response.limit = min(frame.pointee.limit, frame.pointee.total)
     response.memory = adopt(slices, count)
     operations[slot].initialize(to: response)
     connection.pointee.responses.append(slot, in: operations)
     if response.limit > 0 { appendToBulk(slot, connection) }
-    if frame.total == 0 {
+    if frame.pointee.total == 0 {
       // Nothing to send but the news that the access is permitted.
-      queueDone(connection, frame.operation, .ok)
+      queueDone(connection, frame.pointee.operation, .ok)
       complete(slot, .ok)
     }
   }

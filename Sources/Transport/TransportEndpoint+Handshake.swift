@@ -141,8 +141,10 @@ extension TransportEndpoint {
         return connection
       }
       guard header.session > connection.pointee.session else { return dropUnknown() }
-      if connection.pointee.received.count > 0 {
-        // Somebody else at that address had taken part in this side's session: the peer began anew.
+      let hasEnded = header.ended != 0 && header.ended == UInt32(truncatingIfNeeded: connection.pointee.session)
+      if connection.pointee.received.count > 0 || hasEnded {
+        // Somebody at that address had taken part in this side's session, another process or, unheard, the same one until
+        // it lost its patience: the peer began anew.
         fail(connection, .reset, now: now)
       } else {
         giveUpAttempt(connection)

@@ -5,8 +5,8 @@ import Packet
 extension TransportEndpoint {
   /// An ordered frame of the datagram under way. Returns whether it made an event.
   @inline(__always)
-  mutating func process(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
-    let position = distance(frame.operation, from: connection.pointee.expectedSequence)
+  mutating func process(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    let position = distance(frame.pointee.operation, from: connection.pointee.expectedSequence)
     if position == 0 && canStart(frame, connection) {
       guard hasRoomToStart(connection, frame) else {
         // Kept rather than dropped: what else the packet brings, say the bytes that free a slot at its sender, would have
@@ -30,30 +30,30 @@ extension TransportEndpoint {
   /// Messages, reads and eager writes wait until earlier writes are in place (FI_ORDER_SAW, RAW, WAW). A pulled write
   /// waits in `accept`, and only when it overlaps.
   @inline(__always)
-  private func canStart(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+  private func canStart(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
     connection.pointee.activeWrites == 0
-      || (frame.type == .transferNotify && frame.flags.contains(.write))
+      || (frame.pointee.type == .transferNotify && frame.pointee.flags.contains(.write))
   }
 
   /// Whether slabs have what the operation may need until it is over.
   @inline(__always)
-  private func hasRoomToStart(_ connection: UnsafeMutablePointer<Connection>, _ frame: OrderedFrame) -> Bool {
+  private func hasRoomToStart(_ connection: UnsafeMutablePointer<Connection>, _ frame: UnsafePointer<OrderedFrame>) -> Bool {
     guard inbound.available > 0, sentFrames.available > 64, ranges.available > 64 else { return false }
-    guard frame.type == .readRequest else { return true }
+    guard frame.pointee.type == .readRequest else { return true }
     return Int(connection.pointee.responses.count) < configuration.maximumReads
       && operations.available > UInt32(configuration.transmitQueueSize - postedCount)
   }
 
   /// Starts the operation that is next. Returns whether it made an event.
   @inline(__always)
-  private mutating func start(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
-    let isWhole = frame.payloadLength == Int(truncatingIfNeeded: frame.total)
-    switch frame.type {
+  private mutating func start(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    let isWhole = frame.pointee.payloadLength == Int(truncatingIfNeeded: frame.pointee.total)
+    switch frame.pointee.type {
     case .message, .messageFragment:
-      guard frame.flags.segmentCount == 0, admitEager(frame, connection) else { return rejectStart() }
+      guard frame.pointee.flags.segmentCount == 0, admitEager(frame, connection) else { return rejectStart() }
       describe(.message, frame, connection)
       if isWhole {
-        event.pointee.payload = frame.payload
+        event.pointee.payload = frame.pointee.payload
         cursor.answer = .wholeMessage
       } else {
         makeTransfer(frame, connection, isPulled: false)
@@ -62,14 +62,14 @@ extension TransportEndpoint {
       guard segmentsMatch(frame), admitEager(frame, connection) else { return rejectStart() }
       describe(.write, frame, connection)
       if isWhole {
-        event.pointee.payload = frame.payload
+        event.pointee.payload = frame.pointee.payload
         cursor.answer = .wholeWrite
       } else {
         makeTransfer(frame, connection, isPulled: false)
       }
     case .transferNotify:
-      let isWrite = frame.flags.contains(.write)
-      guard isWrite ? segmentsMatch(frame) : frame.flags.segmentCount == 0 else { return rejectStart() }
+      let isWrite = frame.pointee.flags.contains(.write)
+      guard isWrite ? segmentsMatch(frame) : frame.pointee.flags.segmentCount == 0 else { return rejectStart() }
       describe(isWrite ? .write : .message, frame, connection)
       makeTransfer(frame, connection, isPulled: true)
     default:
@@ -90,9 +90,9 @@ extension TransportEndpoint {
 
   /// Counts an eager operation against what its peer was granted.
   @inline(__always)
-  private func admitEager(_ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
-    let received = connection.pointee.creditReceived &+ frame.total
-    guard received <= connection.pointee.creditAdvertised, frame.total <= UInt64(BufferPool.largest) else {
+  private func admitEager(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    let received = connection.pointee.creditReceived &+ frame.pointee.total
+    guard received <= connection.pointee.creditAdvertised, frame.pointee.total <= UInt64(BufferPool.largest) else {
       return false
     }
     connection.pointee.creditReceived = received
@@ -100,28 +100,27 @@ extension TransportEndpoint {
   }
 
   /// Whether the remote segments add up to the operation's length.
-  private func segmentsMatch(_ frame: OrderedFrame) -> Bool {
+  private func segmentsMatch(_ frame: UnsafePointer<OrderedFrame>) -> Bool {
     var total: UInt64 = 0
-    guard frame.flags.segmentCount > 0 else { return false }
-    for index in 0..<frame.flags.segmentCount {
-      let (sum, overflow) = total.addingReportingOverflow(RemoteSegment(encoded: frame.segments, at: index).length)
+    guard frame.pointee.flags.segmentCount > 0 else { return false }
+    for index in 0..<frame.pointee.flags.segmentCount {
+      let (sum, overflow) = total.addingReportingOverflow(RemoteSegment(encoded: frame.pointee.segments, at: index).length)
       if overflow { return false }
       total = sum
     }
-    return total == frame.total
+    return total == frame.pointee.total
   }
 
   /// Fills the event in from the frame.
   @inline(__always)
   private mutating func describe(
-    _ kind: EventKind, _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>
+    _ kind: EventKind, _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>
   ) {
     describe(
-      kind, .ok, OperationFlags(frame.flags), connection.pointee.index, tag: frame.tag, data: frame.data,
-      length: frame.total, Cookies())
-    event.pointee.segmentCount = UInt8(frame.flags.segmentCount)
-    event.pointee.encodedSegments = frame.segments
-    cursor.frame = frame
+      kind, .ok, OperationFlags(frame.pointee.flags), connection.pointee.index, tag: frame.pointee.tag, data: frame.pointee.data,
+      length: frame.pointee.total, Cookies())
+    event.pointee.segmentCount = UInt8(frame.pointee.flags.segmentCount)
+    event.pointee.encodedSegments = frame.pointee.segments
     cursor.eventConnection = connection
     cursor.transfer = .max
     cursor.refusal = .ok
@@ -129,17 +128,17 @@ extension TransportEndpoint {
 
   /// Takes a slot for an operation of several packets, or one that is held.
   mutating func makeTransfer(
-    _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>, isPulled: Bool
+    _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>, isPulled: Bool
   ) {
     // hasRoomToStart has seen to it that there is one.
     let slot = inbound.allocate()!
     let isWrite = event.pointee.kind == .write
     inbound[slot].initialize(
       to: InboundTransfer(
-        flags: OperationFlags(frame.flags), isWrite: isWrite, isPulled: isPulled,
-        wantsDone: isPulled || isWrite || frame.flags.contains(.wantsDone), connection: connection.pointee.index,
-        sequence: frame.operation, token: frame.token, length: frame.total, wanted: frame.total, tag: frame.tag,
-        data: frame.data))
+        flags: OperationFlags(frame.pointee.flags), isWrite: isWrite, isPulled: isPulled,
+        wantsDone: isPulled || isWrite || frame.pointee.flags.contains(.wantsDone), connection: connection.pointee.index,
+        sequence: frame.pointee.operation, token: frame.pointee.token, length: frame.pointee.total, wanted: frame.pointee.total, tag: frame.pointee.tag,
+        data: frame.pointee.data))
     connection.pointee.inbound.append(slot, in: inbound)
     if isWrite { connection.pointee.activeWrites += 1 }
     if !isPulled {
@@ -155,18 +154,18 @@ extension TransportEndpoint {
 
   /// A fragment of an operation that has started, or a duplicate. Returns false when there is no room to take it.
   private mutating func continueStarted(
-    _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>
+    _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>
   ) -> Bool {
-    guard frame.type != .transferNotify && frame.type != .readRequest else { return true }
+    guard frame.pointee.type != .transferNotify && frame.pointee.type != .readRequest else { return true }
     // The most recent is the likeliest.
     var slot = connection.pointee.inbound.last
     while slot != .max {
       let entry = inbound[slot]
-      if entry.pointee.sequence == frame.operation && !entry.pointee.isDetached {
-        guard !entry.pointee.isPulled, frame.total == entry.pointee.length,
-          entry.pointee.isWrite == (frame.type == .writeData)
+      if entry.pointee.sequence == frame.pointee.operation && !entry.pointee.isDetached {
+        guard !entry.pointee.isPulled, frame.pointee.total == entry.pointee.length,
+          entry.pointee.isWrite == (frame.pointee.type == .writeData)
         else { return true }
-        return place(slot, frame.offset, frame.payload, frame.payloadLength)
+        return place(slot, frame.pointee.offset, frame.pointee.payload, frame.pointee.payloadLength)
       }
       slot = entry.pointee.previous
     }
@@ -255,28 +254,28 @@ extension TransportEndpoint {
 
   /// Keeps a frame whose predecessors are missing.
   private mutating func stage(
-    _ frame: OrderedFrame, _ connection: UnsafeMutablePointer<Connection>, position: Int32
+    _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>, position: Int32
   ) {
     guard Int(position) < 2 * configuration.operationWindow,
-      connection.pointee.stagedBytes + frame.encodedSize <= 2 * configuration.creditWindow + 256 * 1024
+      connection.pointee.stagedBytes + frame.pointee.encodedSize <= 2 * configuration.creditWindow + 256 * 1024
     else { return dropForRoom() }
     var block = cursor.stagingBlock
-    if block == .max || distance(frame.operation, from: staged[block].pointee.lastOperation) < 0 {
+    if block == .max || distance(frame.pointee.operation, from: staged[block].pointee.lastOperation) < 0 {
       guard let fresh = staged.allocate() else { return dropForRoom() }
-      let capacity = frame.encodedSize + cursor.reader.remaining
+      let capacity = frame.pointee.encodedSize + cursor.reader.remaining
       staged[fresh].initialize(
         to: StagedBlock(
-          firstOperation: frame.operation, lastOperation: frame.operation, capacity: capacity,
+          firstOperation: frame.pointee.operation, lastOperation: frame.pointee.operation, capacity: capacity,
           bytes: buffers.allocate(capacity)))
       insertStaged(fresh, connection)
       cursor.stagingBlock = fresh
       block = fresh
     }
     let entry = staged[block]
-    (entry.pointee.bytes + entry.pointee.used).copyMemory(from: frame.start, byteCount: frame.encodedSize)
-    entry.pointee.used += frame.encodedSize
-    entry.pointee.lastOperation = frame.operation
-    connection.pointee.stagedBytes += frame.encodedSize
+    (entry.pointee.bytes + entry.pointee.used).copyMemory(from: frame.pointee.start, byteCount: frame.pointee.encodedSize)
+    entry.pointee.used += frame.pointee.encodedSize
+    entry.pointee.lastOperation = frame.pointee.operation
+    connection.pointee.stagedBytes += frame.pointee.encodedSize
     statistics.stagedFrames += 1
   }
 
@@ -305,20 +304,22 @@ extension TransportEndpoint {
       UnsafeRawBufferPointer(
         start: entry.pointee.bytes + entry.pointee.position, count: entry.pointee.used - entry.pointee.position))
     guard reader.remaining > 0, let type = FrameType(rawValue: reader.peek(0, as: UInt8.self)),
-      let frame = OrderedFrame(type, &reader)
+      let parsed = OrderedFrame(type, &reader)
     else {
       freeStaged(block, connection)
       return false
     }
-    let position = distance(frame.operation, from: connection.pointee.expectedSequence)
+    orderedFrame.pointee = parsed
+    let frame = UnsafePointer(orderedFrame)
+    let position = distance(frame.pointee.operation, from: connection.pointee.expectedSequence)
     if position > 0 || (position == 0 && !canStart(frame, connection)) {
-      waitStaged(block, frame.operation, connection)
+      waitStaged(block, frame.pointee.operation, connection)
       return false
     }
     if position == 0 && !hasRoomToStart(connection, frame) {
       noteStarved(connection)
       // Another block may have what is missing of an operation that holds a slot.
-      waitStaged(block, frame.operation, connection)
+      waitStaged(block, frame.pointee.operation, connection)
       return false
     }
     cursor.isAbandoned = false
@@ -328,8 +329,8 @@ extension TransportEndpoint {
       cursor.draining = nil
       return false
     }
-    entry.pointee.position += frame.encodedSize
-    connection.pointee.stagedBytes -= frame.encodedSize
+    entry.pointee.position += frame.pointee.encodedSize
+    connection.pointee.stagedBytes -= frame.pointee.encodedSize
     if entry.pointee.position == entry.pointee.used {
       // The event's payload lies in the block.
       if isEvent {

@@ -10,14 +10,7 @@ extension TransportEndpoint {
     precondition(operation.sliceCount <= maximumSlices && operation.segmentCount <= RemoteSegment.maximumCount)
     guard postedCount < configuration.transmitQueueSize, let slot = operations.allocate() else { return .again }
     let connection = self[connectionIndex]
-    let entry = operations[slot]
-    entry.initialize(
-      to: OutboundOperation(
-        kind: operation.kind, flags: operation.flags, connection: connectionIndex,
-        sequence: connection.pointee.nextSequence, length: 0, cookie: operation.cookie))
-    adoptMemory(of: operation, slot)
-    entry.pointee.tag = operation.tag
-    entry.pointee.data = operation.data
+    prepare(slot, operation, connection)
     postedCount += 1
     connection.pointee.nextSequence &+= 1
     connection.pointee.operations.append(slot, in: operations)
@@ -26,11 +19,50 @@ extension TransportEndpoint {
     return .queued
   }
 
+  /// Fills a slot in, field by field: what only other kinds of operations use is left as it is.
+  @inline(__always)
+  private mutating func prepare(
+    _ slot: UInt32, _ operation: Operation, _ connection: UnsafeMutablePointer<Connection>
+  ) {
+    let entry = operations[slot]
+    entry.pointee.kind = operation.kind
+    entry.pointee.flags = operation.flags
+    entry.pointee.isLive = true
+    entry.pointee.isStarted = false
+    entry.pointee.isPulled = false
+    entry.pointee.isInBulk = false
+    entry.pointee.status = .ok
+    entry.pointee.segmentCount = UInt8(truncatingIfNeeded: operation.segmentCount)
+    entry.pointee.connection = connection.pointee.index
+    entry.pointee.sequence = connection.pointee.nextSequence
+    entry.pointee.frames = 0
+    entry.pointee.sent = 0
+    entry.pointee.cookie = operation.cookie
+    entry.pointee.tag = operation.tag
+    entry.pointee.data = operation.data
+    entry.pointee.limit = 0
+    entry.pointee.injected = nil
+    entry.pointee.nextBulk = .max
+    entry.pointee.remoteSlot = .max
+    if operation.sliceCount == 1 && operation.kind == .message, let slices = operation.slices {
+      entry.pointee.hasExtras = false
+      entry.pointee.memory.first = slices[0]
+      entry.pointee.memory.count = 1
+      entry.pointee.memory.scatter = .max
+      entry.pointee.length = UInt64(slices[0].count)
+      if operation.flags.contains(.inject) { inject(slot) }
+    } else {
+      adoptMemory(of: operation, slot)
+    }
+  }
+
   /// Takes over slices and segments, and copies an injected payload.
+  @inline(never)
   private mutating func adoptMemory(of operation: Operation, _ slot: UInt32) {
     let entry = operations[slot]
+    entry.pointee.hasExtras = true
+    entry.pointee.received = RangeList()
     entry.pointee.memory = adopt(operation.slices, operation.sliceCount)
-    entry.pointee.segmentCount = UInt8(operation.segmentCount)
     if let segments = operation.segments, operation.segmentCount > 0 { entry.pointee.segment = segments[0] }
     if operation.segmentCount > 1 {
       // As many scatter lists exist as operations and transfers.
@@ -53,6 +85,7 @@ extension TransportEndpoint {
       position += count
     }
     entry.pointee.injected = copy
+    entry.pointee.hasExtras = true
     entry.pointee.memory.first = Slice(base: copy, count: length)
     entry.pointee.memory.count = 1
   }
@@ -82,22 +115,30 @@ extension TransportEndpoint {
     // Frames that still name the slot find it over and are dropped when they come up.
     entry.pointee.isLive = false
     if status == .ok && entry.pointee.flags.contains(.silent) {
+      hasNews = true
       silentCompletions += 1
       return release(slot)
     }
+    hasNews = true
     completedOperations.append(slot, in: operations)
   }
 
   /// Frees a completed operation; its event has been built.
+  @inline(__always)
   mutating func release(_ slot: UInt32) {
     let entry = operations[slot]
+    if entry.pointee.hasExtras { releaseExtras(entry) }
+    if entry.pointee.kind != .readResponse { postedCount -= 1 }
+    operations.free(slot)
+  }
+
+  @inline(__always)
+  private mutating func releaseExtras(_ entry: UnsafeMutablePointer<OutboundOperation>) {
     if let injected = entry.pointee.injected {
       buffers.deallocate(injected, count: max(Int(entry.pointee.length), 1))
     }
     if entry.pointee.memory.scatter != .max { scatters.free(entry.pointee.memory.scatter) }
-    entry.pointee.received.removeAll(in: &ranges)
-    if entry.pointee.kind != .readResponse { postedCount -= 1 }
-    operations.free(slot)
+    if entry.pointee.kind == .read { entry.pointee.received.removeAll(in: &ranges) }
   }
 
   /// The live operation that a frame names; nil when it is over. O(1).

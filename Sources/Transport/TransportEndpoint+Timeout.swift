@@ -161,6 +161,7 @@ extension TransportEndpoint {
     let notBefore = max(connection.pointee.cookieNotBefore, now)
     connection.pointee.reset(baseDatagram: configuration.baseDatagram)
     connection.pointee.cookieNotBefore = notBefore
+    hasNews = true
     failedConnections.append(Failure(connection: connection.pointee.index, status: status))
   }
 
@@ -208,6 +209,7 @@ extension TransportEndpoint {
     // Told as lost, not as received.
     self[entry.pointee.connection].pointee.inbound.remove(slot, in: inbound)
     entry.pointee.status = status
+    hasNews = true
     finishedTransfers.append(slot, in: inbound)
   }
 }

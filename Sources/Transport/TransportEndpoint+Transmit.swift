@@ -78,7 +78,8 @@ extension TransportEndpoint {
       if hasFrames(connection) { noteShortage(connection) }
     }
     guard connection.pointee.acknowledgeNow || (mayElicit && hasFrames(connection)) else { return 0 }
-    var builder = PacketBuilder(batch, firstSlice: firstSlice, limit: limit)
+    var builder = PacketBuilder(
+      batch, firstSlice: firstSlice, limit: limit, pageSize: configuration.pageSize)
     encodeHeader(connection, &builder.writer)
     let carriesAck = connection.pointee.unacknowledged > 0 && connection.pointee.received.count > 0
     if carriesAck {
@@ -133,7 +134,8 @@ extension TransportEndpoint {
     } else {
       ConfirmHeader(
         flags: [], connection: connection.pointee.index, session: connection.pointee.session, packetNumber: number,
-        cookie: connection.pointee.cookie, parameters: localParameters
+        ended: UInt32(truncatingIfNeeded: connection.pointee.endedSession), cookie: connection.pointee.cookie,
+        parameters: localParameters
       ).encode(&writer)
     }
   }

@@ -43,7 +43,8 @@ public struct TransportEndpoint: ~Copyable {
   /// Those of them whose peer asked for it early.
   var hurried = ConnectionQueue(.toAcknowledge)
 
-  // What is over, until `pollEvent` has told.
+  // What is over, until `pollEvent` has told; `hasNews` when any of it may be there.
+  var hasNews = false
   var completedOperations = IndexList()
   var silentCompletions = 0
   var finishedTransfers = IndexList()
@@ -61,6 +62,12 @@ public struct TransportEndpoint: ~Copyable {
   var cursor = ReceiveCursor()
   /// The event handed out last; in memory of its own, so that its address is stable.
   let event: UnsafeMutablePointer<Event>
+  /// The frame that an operation started with, until its event is answered; in memory of its own, so that it is written
+  /// once and not copied.
+  let orderedFrame: UnsafeMutablePointer<OrderedFrame>
+  /// The runs of the acknowledgement being processed, `maximumRuns` of them.
+  let acknowledgedRuns: UnsafeMutablePointer<AckRanges.Run>
+  static var maximumRuns: Int { 33 }
 
   /// The transfer that the next datagram is likely to belong to.
   var predicted: PlacedTransfer?
@@ -93,6 +100,8 @@ public struct TransportEndpoint: ~Copyable {
     staged = Slab(capacity: 4 * configuration.packetsInFlight)
     connections = .allocate(capacity: connectionCapacity)
     event = .allocate(capacity: 1)
+    orderedFrame = .allocate(capacity: 1)
+    acknowledgedRuns = .allocate(capacity: Self.maximumRuns)
     event.initialize(to: Event(.connectionFailed))
     cookieKey = CookieKey(seed: configuration.seed)
     randomState = mix(configuration.seed)
@@ -105,6 +114,8 @@ public struct TransportEndpoint: ~Copyable {
     }
     connections.deallocate()
     event.deallocate()
+    orderedFrame.deallocate()
+    acknowledgedRuns.deallocate()
   }
 
   /// Frames that payload leaves free, so that what must be answered can be.

@@ -37,6 +37,9 @@ package struct TrafficExperiment {
       configuration.seed = seed &* 1_000 &+ UInt64(index)
       configuration.interfaceDatagram = datagram
       configuration.receiveBuffer = receiveBuffer
+      // A window's worth, since there may be many hosts.
+      configuration.packetsInFlight = 4_096
+      configuration.inboundTransfers = 512
       network.attach(configuration, program: program).habits.reaction = 200
     }
     return network

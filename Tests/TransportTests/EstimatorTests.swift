@@ -65,11 +65,16 @@ import Transport
     #expect(estimator.queueing == microseconds(290))
     for _ in 0..<1_000 { sample(microseconds(10)) }
     #expect(estimator.queueing == 0)
+    // After a rest the rounds may be older than what the shortest round trip is taken of.
+    now += milliseconds(25_000)
+    sample(microseconds(400))
+    #expect(estimator.queueing == 0)
   }
 }
 
 @Suite struct CongestionControllerTests {
-  private static let queue = microseconds(50)
+  /// Neither none nor a long one.
+  private static let queue = microseconds(25)
   private static let shortest = microseconds(20)
 
   private func makeController(_ size: Int = 1_000) -> CongestionController { CongestionController(datagramSize: size) }
@@ -158,9 +163,9 @@ import Transport
     rounds(4, lossEvery: .max, &controller, &now)
     let window = controller.window
     lose(1, from: now, now: now + 10, &controller, queueing: milliseconds(3))
-    #expect(controller.window == window / 2)
+    #expect(controller.window < window / 2, "down to what does not stand in the queue")
     for _ in 0..<30 { rounds(1, lossEvery: 200, &controller, &now, queueing: milliseconds(3)) }
-    #expect(controller.window > 64_000, "a burst is not cut")
+    #expect(controller.window > 24_000, "a burst is not cut")
     #expect(controller.window < 1_000_000)
   }
 

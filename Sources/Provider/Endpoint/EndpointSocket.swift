@@ -42,6 +42,7 @@ enum EndpointSocket {
     do throws(SystemError) { configuration.seed = try Random.word() } catch { throw FabricError(code: error.code) }
     configuration.transmitQueueSize = transmitQueueSize
     configuration.maximumSegments = socket.maximumSegments
+    configuration.pageSize = settings.connects && settings.splices ? 4096 : 0
     if socket.receiveBufferSize > 0 { configuration.receiveBuffer = socket.receiveBufferSize }
     let headers = socket.localAddress.family == .ipv6 ? 48 : 28
     // The path decides, not the interface: to an address of this host it leads over loopback. What the first hop does

@@ -1,26 +1,34 @@
 import Containers
 import Transport
 
-/// A receive from fi_recv to its completion.
+/// A receive from fi_recv to its completion: 64 bytes, since many of them wait at a time.
 package struct PostedReceive: ListLinked {
   package var next: UInt32
   package var previous: UInt32
   /// The only peer it matches, or `anyConnection`; once matched, the sender.
   package var connection: ConnectionIndex
+  /// What its completion says: FI_RECV with FI_MSG or FI_TAGGED, and FI_COMPLETION if a success is reported at all.
+  package var flags: UInt32
   package var sliceCount: UInt16
   /// In one of the chains of `WaitingReceives`.
   var isChained = false
-  /// What its completion says: FI_RECV with FI_MSG or FI_TAGGED, and FI_COMPLETION if a success is reported at all.
-  package var flags: UInt64
   /// The tag asked for; once matched, the sender's.
   package var tag: UInt64
   package var ignore: UInt64
   package var context: UInt
-  /// Remote completion data of the matched message.
-  package var data: UInt64
-  /// Bytes of all slices.
-  package var capacity: Int
+  /// The only slice. Of several: no base, and the bytes of all.
   package var slice: Slice
+
+  /// Bytes of all slices.
+  @inline(__always)
+  package var capacity: Int { slice.count }
+
+  /// Remote completion data of the matched message, which takes the place of what only matching needs.
+  @inline(__always)
+  package var data: UInt64 {
+    get { ignore }
+    set { ignore = newValue }
+  }
 
   /// Stands for every peer (FI_ADDR_UNSPEC).
   package static var anyConnection: ConnectionIndex { .max }
@@ -51,39 +59,39 @@ private struct WaitingReceives: ~Copyable {
   var first: UInt32 { list.first }
 
   @inline(__always)
-  mutating func append(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
-    slab[index].pointee.isChained = false
+  mutating func append(_ index: UInt32, in slab: UnsafeMutablePointer<PostedReceive>) {
+    slab[Int(index)].isChained = false
     if isChaining && list.count >= Self.firstFew { chain(index, in: slab) }
     list.append(index, in: slab)
   }
 
   @inline(__always)
-  mutating func remove(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
+  mutating func remove(_ index: UInt32, in slab: UnsafeMutablePointer<PostedReceive>) {
     list.remove(index, in: slab)
-    if slab[index].pointee.isChained { unchain(index, in: slab) }
+    if slab[Int(index)].isChained { unchain(index, in: slab) }
   }
 
   @inline(never)
-  private mutating func chain(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
-    slab[index].pointee.isChained = true
-    chains.append(index, to: chain(of: slab[index]))
+  private mutating func chain(_ index: UInt32, in slab: UnsafeMutablePointer<PostedReceive>) {
+    slab[Int(index)].isChained = true
+    chains.append(index, to: chain(of: slab + Int(index)))
   }
 
   @inline(never)
-  private mutating func unchain(_ index: UInt32, in slab: borrowing Slab<PostedReceive>) {
-    chains.remove(index, from: chain(of: slab[index]))
+  private mutating func unchain(_ index: UInt32, in slab: UnsafeMutablePointer<PostedReceive>) {
+    chains.remove(index, from: chain(of: slab + Int(index)))
     isChaining = chains.count > 0
   }
 
   /// The first receive that fits a message; `Slab.none` when none does.
   @inline(__always)
   mutating func find(
-    _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+    _ tag: UInt64, _ connection: ConnectionIndex, in slab: UnsafeMutablePointer<PostedReceive>
   ) -> UInt32 {
     var index = list.first
     var left = Self.firstFew
     while index != .max {
-      let entry = slab[index]
+      let entry = slab + Int(index)
       if entry.pointee.fits(tag, connection) { return index }
       index = entry.pointee.next
       left &-= 1
@@ -95,14 +103,14 @@ private struct WaitingReceives: ~Copyable {
   /// The first that fits from `successor` on, which follows the first few.
   @inline(never)
   private mutating func findInChains(
-    from successor: UInt32, _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+    from successor: UInt32, _ tag: UInt64, _ connection: ConnectionIndex, in slab: UnsafeMutablePointer<PostedReceive>
   ) -> UInt32 {
     if !isChaining {
       isChaining = true
       var index = successor
       while index != .max {
         chain(index, in: slab)
-        index = slab[index].pointee.next
+        index = slab[Int(index)].next
       }
     }
     var best = find(chains.chain(Self.hash(tag, connection)), tag, connection, in: slab)
@@ -113,12 +121,12 @@ private struct WaitingReceives: ~Copyable {
 
   /// The first of a chain that fits.
   private mutating func find(
-    _ chain: Int, _ tag: UInt64, _ connection: ConnectionIndex, in slab: borrowing Slab<PostedReceive>
+    _ chain: Int, _ tag: UInt64, _ connection: ConnectionIndex, in slab: UnsafeMutablePointer<PostedReceive>
   ) -> UInt32 {
     var index = chains.first(chain)
     while index != .max {
       steps &+= 1
-      if slab[index].pointee.fits(tag, connection) { break }
+      if slab[Int(index)].fits(tag, connection) { break }
       index = chains.next(index)
     }
     return index
@@ -180,7 +188,6 @@ package struct ReceiveQueue: ~Copyable {
     entry.pointee.sliceCount = UInt16(truncatingIfNeeded: count)
     if count == 1 {
       entry.pointee.slice = slices.pointee
-      entry.pointee.capacity = slices.pointee.count
     } else {
       store(slices, count, entry, vectors + Int(index) * Capabilities.iovLimit)
     }
@@ -203,21 +210,21 @@ package struct ReceiveQueue: ~Copyable {
   /// Makes a receive wait, behind all others of its kind.
   @inline(__always)
   package mutating func append(_ index: UInt32, tagged isTagged: Bool) {
-    if isTagged { tagged.append(index, in: slab) } else { untagged.append(index, in: slab) }
+    if isTagged { tagged.append(index, in: slab.elements) } else { untagged.append(index, in: slab.elements) }
   }
 
   /// Takes out the first receive that fits a message; nil if none does.
   @inline(__always)
   package mutating func take(tagged isTagged: Bool, tag: UInt64, from connection: ConnectionIndex) -> UInt32? {
     if isTagged {
-      let index = tagged.find(tag, connection, in: slab)
+      let index = tagged.find(tag, connection, in: slab.elements)
       if index == .max { return nil }
-      tagged.remove(index, in: slab)
+      tagged.remove(index, in: slab.elements)
       return index
     }
-    let index = untagged.find(tag, connection, in: slab)
+    let index = untagged.find(tag, connection, in: slab.elements)
     if index == .max { return nil }
-    untagged.remove(index, in: slab)
+    untagged.remove(index, in: slab.elements)
     return index
   }
 
@@ -225,12 +232,12 @@ package struct ReceiveQueue: ~Copyable {
   package mutating func take(context: UInt) -> UInt32? {
     var index = find(from: tagged.first, context)
     if index != .max {
-      tagged.remove(index, in: slab)
+      tagged.remove(index, in: slab.elements)
       return index
     }
     index = find(from: untagged.first, context)
     if index == .max { return nil }
-    untagged.remove(index, in: slab)
+    untagged.remove(index, in: slab.elements)
     return index
   }
 
@@ -246,10 +253,9 @@ package struct ReceiveQueue: ~Copyable {
     _ vector: UnsafeMutablePointer<Slice>
   ) {
     entry.pointee.slice = Slice(base: nil, count: 0)
-    entry.pointee.capacity = 0
     for position in 0..<count {
       vector[position] = slices[position]
-      entry.pointee.capacity += slices[position].count
+      entry.pointee.slice.count += slices[position].count
     }
   }
 

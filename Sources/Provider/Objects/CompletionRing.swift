@@ -155,9 +155,10 @@ package struct CompletionRing: ~Copyable {
 
   @inline(__always)
   private mutating func remove(_ number: Int) {
-    head = (head &+ number) & mask
     count &-= number
     used &-= number
+    // An empty ring begins anew, so that a program which keeps up stays in a few cache lines of a large ring.
+    head = count == 0 ? 0 : (head &+ number) & mask
   }
 
   private static func size(for capacity: Int) -> Int {

@@ -16,6 +16,7 @@ extension Port {
           return
         }
       }
+      while let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
       guard let event = transport.pollEvent(now: now) else { break }
       switch event.pointee.kind {
       case .message: messageArrived(event)
@@ -60,7 +61,7 @@ extension Port {
     entry.pointee.connection = connection
     entry.pointee.tag = tag
     entry.pointee.data = data
-    if flags.contains(.remoteData) { entry.pointee.flags |= FI_REMOTE_CQ_DATA }
+    if flags.contains(.remoteData) { entry.pointee.flags |= UInt32(FI_REMOTE_CQ_DATA) }
   }
 
   @inline(never)
@@ -101,11 +102,11 @@ extension Port {
         index, length: entry.pointee.capacity, overflow: overflow, code: Int32(FI_ETRUNC),
         providerCode: Int32(FI_ETRUNC))
     }
-    if entry.pointee.flags & FI_COMPLETION != 0 {
+    if UInt64(entry.pointee.flags) & FI_COMPLETION != 0 {
       let source = source(of: entry.pointee.connection)
       binding.receiveQueue._withUnsafeGuaranteedRef {
         $0.push(
-          context: entry.pointee.context, flags: entry.pointee.flags & ~FI_COMPLETION,
+          context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_COMPLETION,
           length: Int(truncatingIfNeeded: length),
           buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: entry.pointee.data,
           tag: entry.pointee.tag, source: source)
@@ -124,8 +125,8 @@ extension Port {
     let source = isMatched ? source(of: entry.pointee.connection) : UInt64.max
     binding.receiveQueue._withUnsafeGuaranteedRef {
       $0.pushError(
-        context: entry.pointee.context, flags: entry.pointee.flags & ~FI_COMPLETION, length: length,
-        buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: entry.pointee.data,
+        context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_COMPLETION, length: length,
+        buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: isMatched ? entry.pointee.data : 0,
         tag: entry.pointee.tag, olen: overflow, err: code, provErrno: providerCode, source: source)
     }
     receives.free(index)
@@ -133,11 +134,16 @@ extension Port {
 
   // MARK: This side's operations
 
-  @inline(__always)
   private func operationCompleted(_ event: UnsafePointer<Event>) {
-    outstanding &-= 1
     let operation = OperationContext(event.pointee.cookie)
-    if event.pointee.status != .ok { return operationFailed(operation, event.pointee.status) }
+    if event.pointee.status == .ok { return operationSucceeded(operation) }
+    outstanding &-= 1
+    operationFailed(operation, event.pointee.status)
+  }
+
+  @inline(__always)
+  private func operationSucceeded(_ operation: OperationContext) {
+    outstanding &-= 1
     binding.transmitQueue._withUnsafeGuaranteedRef {
       if operation.flags & FI_COMPLETION != 0 {
         $0.push(

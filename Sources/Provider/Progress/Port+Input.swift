@@ -14,18 +14,31 @@ extension Port {
     guard batch.isEmpty || sendBatch(now) else { return false }
     var isEmpty = false
     if inputIndex >= inputCount {
-      inputCount = socket.hasFaults ? receiveThroughFaults(now) : receive()
-      inputIndex = 0
-      inputOffset = 0
-      isEmpty = inputCount == 0
+      isEmpty = !takeInput(now)
       if socket.errorsPending { takeErrors(now) }
     }
     processInput(now)
+    // Large datagrams come one by one from the hot peer, and seldom alone.
+    var patience = Self.largeInputs
+    while patience > 0, hotDescriptor >= 0, hadLargeInput, inputIndex >= inputCount, takeInput(now) {
+      processInput(now)
+      patience -= 1
+    }
     if isEmpty { transport.pollIdle(now: now) }
     transport.handleTimeout(now: now)
     drain(now)
     if transport.wantsTransmit { flush(now) }
     return !isEmpty
+  }
+
+  /// Receives a batch; false when nothing is there.
+  @inline(__always)
+  private func takeInput(_ now: Instant) -> Bool {
+    inputCount = socket.hasFaults ? receiveThroughFaults(now) : receive()
+    inputIndex = 0
+    inputOffset = 0
+    hadLargeInput = inputCount > 0 && socket.datagram(0).length >= Self.largeInput
+    return inputCount > 0
   }
 
   /// Receives, the payload of a large transfer straight where it probably belongs.
@@ -88,4 +101,9 @@ extension Port {
       inputOffset = 0
     }
   }
+
+  /// Bytes of a datagram that others probably follow.
+  @inline(__always) private static var largeInput: Int { 16 * 1024 }
+  /// How many are taken in one round.
+  @inline(__always) private static var largeInputs: Int { 7 }
 }

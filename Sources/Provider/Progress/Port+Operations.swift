@@ -87,10 +87,14 @@ extension Port {
       return tryAgain()
     }
     outstanding &+= 1
-    queuedBytes &+= length
+    queuedBytes &+= length &+ Self.frameHeader
+    queuedOperations &+= 1
     if flags & FI_MORE == 0 { flushIfDue() }
     return 0
   }
+
+  /// About what a frame has beside its payload.
+  @inline(__always) private static var frameHeader: Int { 16 }
 
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
@@ -146,11 +150,10 @@ extension Port {
     }
     let entry = receives[index]
     entry.pointee.connection = PostedReceive.anyConnection
-    entry.pointee.flags = kind | FI_RECV | flags & FI_COMPLETION
+    entry.pointee.flags = UInt32(truncatingIfNeeded: kind | FI_RECV | flags & FI_COMPLETION)
     entry.pointee.tag = tag
     entry.pointee.ignore = 0
     entry.pointee.context = context
-    entry.pointee.data = 0
     return index
   }
 

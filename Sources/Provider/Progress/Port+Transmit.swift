@@ -7,20 +7,35 @@ extension Port {
   /// Sends what is queued if the moment is right.
   ///
   /// At once when nothing else is under way, so that a single message leaves within the call that posts it; at once when
-  /// a good deal is queued, or when the last flush was a while ago, so that nothing waits for a program that computes;
-  /// otherwise with the next poll, many messages in one datagram.
+  /// a datagram's worth is queued, or as much as is under way, so that this side and the peer work at the same time; or
+  /// when the last flush was a while ago, so that nothing waits for a program that computes; otherwise with the next
+  /// poll, many messages in one datagram.
   @inline(__always)
   func flushIfDue() {
-    if outstanding == 1 || queuedBytes >= Self.flushBytes || Ticks.now() &- lastFlush > Ticks.moment
+    if outstanding == 1 || queuedBytes >= Self.flushBytes || isHalfQueued || isMomentOver
       || binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep })
     {
       flush(Clock.now())
     }
   }
 
+  /// Whether half of what was posted waits here, and it is enough to be worth a call.
+  @inline(__always)
+  private var isHalfQueued: Bool {
+    queuedOperations >= Self.flushOperations && queuedOperations &* 2 >= outstanding
+  }
+
+  /// Whether the last flush was a while ago. The counter is slow to read: a long row of operations looks at every
+  /// eighth.
+  @inline(__always)
+  private var isMomentOver: Bool {
+    (queuedOperations <= 4 || queuedOperations & 7 == 0) && Ticks.now() &- lastFlush > Ticks.moment
+  }
+
   /// Sends all that the transport has ready, as far as the socket takes it.
   func flush(_ now: Instant) {
     queuedBytes = 0
+    queuedOperations = 0
     lastFlush = Ticks.now()
     guard batch.isEmpty || sendBatch(now) else { return }
     while transport.wantsTransmit && transport.pollTransmit(into: &batch, now: now) {
@@ -115,8 +130,10 @@ extension Port {
     }
   }
 
-  /// Queued bytes that fill a datagram well.
-  @inline(__always) private static var flushBytes: Int { 16 * 1024 }
+  /// Queued bytes that fill a call of the socket, 64 KiB with all headers.
+  @inline(__always) private static var flushBytes: Int { 60 * 1024 }
+  /// Operations that take about as long to post as a call of the socket.
+  @inline(__always) private static var flushOperations: Int { 32 }
   /// Longest time in nanoseconds that a datagram waits for the socket.
   @inline(__always) private static var patience: UInt64 { 100_000_000 }
 }

@@ -57,8 +57,9 @@ package final class Port {
   var sentSegments = 0
   /// Since when the socket takes nothing; 0 while it does.
   var blockedSince: Instant = 0
-  /// Bytes posted and not yet offered to the socket.
+  /// Bytes, and operations, posted and not yet offered to the socket.
   var queuedBytes = 0
+  var queuedOperations = 0
   /// When that was, in `Ticks`: programs that send without polling have it done again a moment later.
   var lastFlush: UInt64 = 0
 
@@ -67,6 +68,7 @@ package final class Port {
 
   // Where the batch of received datagrams is being worked on.
   var inputCount = 0
+  var hadLargeInput = false
   var inputIndex = 0
   var inputOffset = 0
   /// The completion queue is full: the events of the current datagram wait until the program has read.

@@ -90,6 +90,7 @@ package final class ProgressEngine {
 
   /// A port's second descriptor, -1 for none, is another one from now on. The old one may be closed. Returns false when
   /// there is no room to watch the new one. The caller holds the lock.
+  @inline(never)
   func replace(_ old: Int32, by new: Int32) -> Bool {
     guard let waiter else { return true }
     if old >= 0 { waiter.remove(old) }
