@@ -16,6 +16,8 @@ struct HotPeer: ~Copyable {
   var splice: Splice?
   /// Receives in a row that did not look at the main socket.
   var turns = 0
+  /// Pipes that the kernel did not serve.
+  private var refusals = 0
 
   /// Opens the socket beside `main`, which is bound to `local`; nil when the system refuses.
   static func open(beside main: Int32, _ local: SocketAddress, to peer: SocketAddress, _ options: UDPSocketOptions)
@@ -50,12 +52,20 @@ struct HotPeer: ~Copyable {
 
   deinit { Syscall.close(descriptor) }
 
+  /// Goes on with a clean pipe; without one when splicing fails again and again, since a pipe for each datagram costs more
+  /// than copying it. A full socket is no failure.
+  mutating func replaceSplice() {
+    if splice?.isRefused == true { refusals += 1 }
+    splice = nil
+    if refusals < Self.mostRefusals { splice = Splice() }
+  }
+
   /// The port is shared for this moment only, lest other processes could join.
   private static func bind(
     _ descriptor: Int32, beside main: Int32, _ local: SocketAddress, to peer: SocketAddress
   ) -> Bool {
-    guard Syscall.setOption(main, SOL_SOCKET, SO_REUSEADDR, 1) >= 0,
-      Syscall.setOption(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) >= 0
+    guard Syscall.setOption(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) >= 0,
+      Syscall.setOption(main, SOL_SOCKET, SO_REUSEADDR, 1) >= 0
     else { return false }
     var storage = sockaddr_in6()
     var length = local.store(to: &storage, capacity: SocketAddress.sockaddrCapacity)
@@ -71,6 +81,8 @@ struct HotPeer: ~Copyable {
 
   /// Route MTU from which on every datagram travels in one piece: the loopback interface's.
   @inline(__always) private static var wholeMTU: Int { 65_535 }
+  /// So many may come of errors about earlier datagrams, but not many more.
+  @inline(__always) private static var mostRefusals: Int { 64 }
   /// Datagrams of others that may have come in the moment before connect(2).
   @inline(__always) private static var strangers: Int { 64 }
 }

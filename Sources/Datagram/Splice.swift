@@ -17,8 +17,10 @@ struct Splice: ~Copyable {
   private let ring: UnsafeMutableRawPointer
   private var ringUsed = 0
   private let slices: UnsafeMutablePointer<iovec>
-  /// Something was left in the pipe, or the kernel does not serve this: the end of it.
+  /// Something was left in the pipe: the end of it.
   private(set) var isBroken = false
+  /// That was not because the socket was full.
+  private(set) var isRefused = false
 
   init?() {
     var ends: (Int32, Int32) = (-1, -1)
@@ -58,9 +60,12 @@ struct Splice: ~Copyable {
     guard !isBroken, let count = gather(datagram, scratch) else { return false }
     let length = datagram.pointee.totalLength
     let filled = Syscall.vmsplice(input, slices, count)
-    if filled == length && Syscall.splice(output, to: socket, length) == length { return true }
     // Nothing in the pipe, device memory say, does no harm; leftovers would.
-    if filled > 0 { isBroken = true }
+    guard filled > 0 else { return false }
+    let sent = filled == length ? Syscall.splice(output, to: socket, length) : 0
+    if sent == length { return true }
+    isBroken = true
+    isRefused = sent != -Int(EAGAIN)
     return false
   }
 

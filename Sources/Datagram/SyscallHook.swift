@@ -3,7 +3,7 @@ import CPlatform
 
 /// Which call of ``Syscall`` is about to be made.
 package enum SyscallName: Sendable {
-  case socket, bind, socketOption, socketName, sendmsg, sendmmsg, recvmsg, recvmmsg, errorQueue, splice
+  case socket, bind, connect, socketOption, socketName, sendmsg, sendmmsg, recvmsg, recvmmsg, errorQueue, splice
   case read, write, poll, epollControl, epollWait, timer, random
 }
 

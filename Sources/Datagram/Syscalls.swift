@@ -2,7 +2,7 @@ import CPlatform
 
 #if !(DEBUG && !hasFeature(Embedded))
 enum SyscallName {
-  case socket, bind, socketOption, socketName, sendmsg, sendmmsg, recvmsg, recvmmsg, errorQueue, splice
+  case socket, bind, connect, socketOption, socketName, sendmsg, sendmmsg, recvmsg, recvmmsg, errorQueue, splice
   case read, write, poll, epollControl, epollWait, timer, random
 }
 #endif
@@ -25,7 +25,7 @@ enum Syscall {
 
   @inline(never)
   static func connect(_ descriptor: Int32, _ address: UnsafeRawPointer, _ length: Int) -> Int {
-    platform_connect(descriptor, address, socklen_t(length))
+    call(.connect, descriptor) { _ in platform_connect(descriptor, address, socklen_t(length)) }
   }
 
   @inline(never)

@@ -70,7 +70,11 @@ extension UDPSocket {
         entry += 1
         continue
       }
-      if hot.pointee.splice?.isBroken == true { hot.pointee.splice = Splice() }
+      if hot.pointee.splice?.isBroken == true {
+        // It may have been told an error about an earlier datagram, which nobody else will hear of.
+        errorsPending = reportsErrors
+        hot.pointee.replaceSplice()
+      }
       var end = entry + 1
       while end < count && !Splice.suits(batch + end) { end += 1 }
       let outcome = send(batch + entry, count: end - entry, through: hot.pointee.descriptor)
@@ -86,6 +90,8 @@ extension UDPSocket {
   /// so that others get their turn.
   mutating func receiveHot() -> Int {
     let hot = hotPeer!
+    let hole = self.hole
+    self.hole = nil
     guard hot.pointee.turns < Self.hotTurns else {
       hot.pointee.turns = 0
       return 0
@@ -95,10 +101,9 @@ extension UDPSocket {
     if hot.pointee.isWhole, let hole {
       let message = receiving.message(around: hole)
       result = Syscall.recvmsg(hot.pointee.descriptor, message)
-      self.hole = nil
       if result > 0 {
         take(message.pointee.msg_flags & Int32(MSG_TRUNC) != 0 ? .max : result, from: hot.pointee.address)
-        receiving.notePlaced(hole, length: result)
+        if receiving.count > 0 { receiving.notePlaced(hole, length: result) }
       }
     } else if hot.pointee.isWhole {
       // The plain call is quicker, and the peer is known.

@@ -16,6 +16,7 @@ extension UDPSocket {
       if count > 0 { return count }
     }
     #endif
+    hole = nil
     for _ in 0..<Self.errorRetries {
       statistics.receiveCalls &+= 1
       let result = receiving.isBusy ? receiveBatch() : receiveOne()
