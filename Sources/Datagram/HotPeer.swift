@@ -16,6 +16,8 @@ struct HotPeer: ~Copyable {
   var splice: Splice?
   /// Receives in a row that did not look at the main socket.
   var turns = 0
+  /// More than one datagram can be expected, so that a batch is worth asking for.
+  var isBusy = false
   /// Pipes that the kernel did not serve.
   private var refusals = 0
 

@@ -105,6 +105,8 @@ extension UDPSocket {
         take(message.pointee.msg_flags & Int32(MSG_TRUNC) != 0 ? .max : result, from: hot.pointee.address)
         if receiving.count > 0 { receiving.notePlaced(hole, length: result) }
       }
+    } else if hot.pointee.isBusy {
+      result = receiveBatch(from: hot.pointee.descriptor)
     } else if hot.pointee.isWhole {
       // The plain call is quicker, and the peer is known.
       result = Syscall.receive(hot.pointee.descriptor, receiving.buffer, receiving.bufferCapacity)
@@ -115,6 +117,7 @@ extension UDPSocket {
     }
     guard result > 0 else {
       hot.pointee.turns = 0
+      hot.pointee.isBusy = false
       if result < 0 && result != -Int(EAGAIN) {
         errorsPending = reportsErrors
         statistics.pendingErrors &+= 1
@@ -122,7 +125,10 @@ extension UDPSocket {
       return 0
     }
     hot.pointee.turns += 1
-    statistics.buffersReceived &+= 1
+    // As in `receive`: one at a time for the answer that a ping waits for, batches while they bring several.
+    let isBatch = !(hot.pointee.isWhole && hole != nil)
+    hot.pointee.isBusy = isBatch && (!hot.pointee.isBusy || receiving.count > 1)
+    statistics.buffersReceived &+= UInt64(receiving.count)
     return receiving.count
   }
 

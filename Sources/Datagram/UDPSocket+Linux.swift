@@ -24,9 +24,9 @@ extension UDPSocket {
 
   /// A batch by recvmmsg; how many buffers, or -errno.
   @inline(__always)
-  mutating func receiveBatch() -> Int {
+  mutating func receiveBatch(from socket: Int32) -> Int {
     if portable { return receiveOneByOne() }
-    let result = Syscall.recvmmsg(descriptor, receiving.messages.elements, receiving.capacity)
+    let result = Syscall.recvmmsg(socket, receiving.messages.elements, receiving.capacity)
     if result <= 0 { return result }
     for index in 0..<result { take(index, length: Int(receiving.messages.elements[index].msg_len)) }
     return result

@@ -29,7 +29,7 @@ extension UDPSocket {
   }
 
   @inline(__always)
-  mutating func receiveBatch() -> Int { receiveOneByOne() }
+  mutating func receiveBatch(from socket: Int32) -> Int { receiveOneByOne() }
 
   @inline(__always)
   func segmentSize(ofMessage index: Int) -> Int { 0 }

@@ -19,7 +19,7 @@ extension UDPSocket {
     hole = nil
     for _ in 0..<Self.errorRetries {
       statistics.receiveCalls &+= 1
-      let result = receiving.isBusy ? receiveBatch() : receiveOne()
+      let result = receiving.isBusy ? receiveBatch(from: descriptor) : receiveOne()
       if result > 0 {
         receiving.isBusy = !receiving.isBusy || result > 1
         statistics.buffersReceived &+= UInt64(truncatingIfNeeded: result)
