@@ -936,3 +936,59 @@ CASE(messages_and_remote_memory_interleave) {
   region_close(&target);
   pair_close(&pair);
 }
+
+// A transfer of each kind, whose memory is filled anew as soon as it may be: the peer must have got what was there before.
+static void reuse_at_once(struct pair *pair, struct region *at_b, size_t offset, size_t length, uint64_t seed) {
+  char *out = allocate(length + offset), *in = allocate(length + offset);
+  char *there = at_b->memory + offset;
+  fill(out + offset, length, seed);
+  post(fi_recv(pair->b.ep, in + offset, length, NULL, FI_ADDR_UNSPEC, &slot[0]));
+  post(fi_send(pair->a.ep, out + offset, length, NULL, pair->to_b, &slot[1]));
+  wait_for(pair->a.tx_cq, &slot[1]);
+  fill(out + offset, length, seed + 1);
+  wait_for(pair->b.rx_cq, &slot[0]);
+  verify(in + offset, length, seed);
+
+  post(fi_write(pair->a.ep, out + offset, length, NULL, pair->to_b, at_b->base + offset, at_b->key, &slot[2]));
+  wait_for(pair->a.tx_cq, &slot[2]);
+  fill(out + offset, length, seed + 2);
+  await_memory(there, length, seed + 1);
+
+  post(fi_read(pair->a.ep, in + offset, length, NULL, pair->to_b, at_b->base + offset, at_b->key, &slot[3]));
+  wait_for(pair->a.tx_cq, &slot[3]);
+  fill(there, length, seed + 3);
+  verify(in + offset, length, seed + 1);
+  // Back the other way, so that each side is sender and receiver in turn.
+  post(fi_recv(pair->a.ep, in + offset, length, NULL, FI_ADDR_UNSPEC, &slot[4]));
+  post(fi_send(pair->b.ep, there, length, NULL, pair->to_a, &slot[5]));
+  wait_for(pair->b.tx_cq, &slot[5]);
+  fill(there, length, seed + 4);
+  wait_for(pair->a.rx_cq, &slot[4]);
+  verify(in + offset, length, seed + 3);
+  verify(there, length, seed + 4);
+  free(out);
+  free(in);
+}
+
+// More than enough packets to one peer for whatever a library does about a peer that it talks to all the time.
+CASE(memory_may_be_reused_at_once) {
+  struct pair pair;
+  pair_open(&pair, NULL);
+  struct region at_b;
+  region_open(&at_b, &pair.b, 16 * mebi + 4096, all_rights, 1);
+  char byte = 0;
+  for (int i = 0; i < 100; i++) {
+    post(fi_recv(pair.b.ep, &byte, 1, NULL, FI_ADDR_UNSPEC, &slot[0]));
+    post(fi_send(pair.a.ep, "a", 1, NULL, pair.to_b, &slot[1]));
+    wait_for(pair.a.tx_cq, &slot[1]);
+    wait_for(pair.b.rx_cq, &slot[0]);
+  }
+  static const size_t offsets[] = {0, 1, 8, 63, 1000, 4095};
+  for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
+    reuse_at_once(&pair, &at_b, offsets[i], mebi + 517 * i, 10 * i + 1);
+  }
+  reuse_at_once(&pair, &at_b, 3, 4 * mebi + 1, 1001);
+  reuse_at_once(&pair, &at_b, 5, 16 * mebi, 2001);
+  region_close(&at_b);
+  pair_close(&pair);
+}

@@ -28,6 +28,26 @@ private struct Pair {
 }
 
 @Suite(.serialized) struct EndpointTests {
+  /// A peer that nearly everything goes to gets a socket of its own, which comes and goes while somebody may sleep on it.
+  @Test(arguments: [false, true]) func favouritesChange(isAutomatic: Bool) throws {
+    let options = NodeOptions(progress: isAutomatic ? FI_PROGRESS_AUTO : FI_PROGRESS_MANUAL)
+    let nodes = try (0..<3).map { _ in try Node(options) }
+    #expect(nodes[0].domain.engine.waitDescriptor >= 0)
+    let numbers = try nodes.map { $0 === nodes[0] ? 0 : try nodes[0].insert($0) }
+    let memory = Memory(64, seed: 1)
+    for (peer, count) in [(1, 100), (2, 1200), (1, 100), (2, 10)] {
+      for _ in 0..<count {
+        let target = Memory(64)
+        #expect(nodes[peer].receive(target.whole) == 0)
+        #expect(nodes[0].send(memory.source, to: numbers[peer]) == 0)
+        try #require(completions(1, of: nodes[0], with: nodes).count == 1)
+        try #require(completions(1, of: nodes[peer], with: nodes).count == 1)
+        #expect(target.isEqual(memory))
+      }
+    }
+    for node in nodes { try node.close() }
+  }
+
   // MARK: Life
 
   @Test func bindsByTheRules() throws {

@@ -24,6 +24,8 @@ package struct HostHabits {
   package var blocking = 0.0
   /// Probability that a kept batch is dropped instead of sent.
   package var dropping = 0.0
+  /// The socket puts payload where the endpoint predicts that it belongs.
+  package var places = true
 
   package init() {}
 }
@@ -42,6 +44,10 @@ package final class SimulatedHost {
   package private(set) var incarnation = 0
   /// The process is stopped until then; its socket still fills.
   package var pausedUntil: Instant = 0
+
+  /// Datagrams whose payload was where the endpoint had predicted, and those that were something else.
+  package private(set) var rightGuesses = 0
+  package private(set) var wrongGuesses = 0
 
   package private(set) var queuedBytes = 0
   private var queue: [Int] = []
@@ -144,9 +150,34 @@ package final class SimulatedHost {
 
   private func receive(_ datagram: Int, _ network: SimulatedNetwork) {
     let (source, bytes) = network.datagram(datagram)
-    endpoint.receive(bytes, from: source, now: network.now)
+    let placement = habits.places ? endpoint.nextPlacement() : nil
+    if let placement, bytes.count > placement.headerLength {
+      place(UnsafeMutableRawBufferPointer(mutating: bytes), from: source, placement, network)
+    } else {
+      endpoint.receive(bytes, from: source, now: network.now)
+    }
     drainEvents(network)
     network.release(datagram)
+  }
+
+  /// Receives as a socket does that puts a part of the datagram elsewhere: that part is not in the buffer then, and is
+  /// put there when the guess was wrong.
+  private func place(
+    _ bytes: UnsafeMutableRawBufferPointer, from source: PeerAddress, _ placement: Placement,
+    _ network: SimulatedNetwork
+  ) {
+    let part = bytes.baseAddress! + placement.headerLength
+    let placed = min(placement.length, bytes.count - placement.headerLength)
+    placement.target.copyMemory(from: part, byteCount: placed)
+    part.initializeMemory(as: UInt8.self, repeating: 0xEE, count: placed)
+    if endpoint.fits(placement, UnsafeRawBufferPointer(bytes), placed: placed) {
+      rightGuesses += 1
+      return endpoint.receive(
+        UnsafeRawBufferPointer(bytes), from: source, now: network.now, placement: placement, placed: placed)
+    }
+    wrongGuesses += 1
+    part.copyMemory(from: placement.target, byteCount: placed)
+    endpoint.receive(UnsafeRawBufferPointer(bytes), from: source, now: network.now)
   }
 
   private func drainEvents(_ network: SimulatedNetwork) {

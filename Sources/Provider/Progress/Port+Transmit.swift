@@ -76,9 +76,7 @@ extension Port {
   /// Tells sleepers of the socket's second descriptor; does without it when they cannot have it.
   @inline(never)
   private func noteHotPeer() {
-    let isHeard = binding.engine._withUnsafeGuaranteedRef {
-      $0.replace(hotDescriptor, by: socket.hotDescriptor)
-    }
+    let isHeard = binding.engine._withUnsafeGuaranteedRef { $0.watch(second: socket.hotDescriptor) }
     if !isHeard { socket.closeHotPeer() }
     hotDescriptor = socket.hotDescriptor
   }

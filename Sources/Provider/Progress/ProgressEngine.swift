@@ -88,13 +88,12 @@ package final class ProgressEngine {
     if sleepDeadline != 0 { signal() }
   }
 
-  /// A port's second descriptor, -1 for none, is another one from now on. The old one may be closed. Returns false when
-  /// there is no room to watch the new one. The caller holds the lock.
+  /// A port has another second descriptor, -1 for none. The one before is closed, and with that not watched any more.
+  /// Returns false when there is no room to watch the new one. The caller holds the lock.
   @inline(never)
-  func replace(_ old: Int32, by new: Int32) -> Bool {
+  func watch(second descriptor: Int32) -> Bool {
     guard let waiter else { return true }
-    if old >= 0 { waiter.remove(old) }
-    if new >= 0 { do throws(SystemError) { try waiter.add(new) } catch { return false } }
+    if descriptor >= 0 { do throws(SystemError) { try waiter.add(descriptor) } catch { return false } }
     if sleepDeadline != 0 { signal() }
     return true
   }
