@@ -33,6 +33,12 @@ extension UDPSocket {
     self.hotPeer = nil
   }
 
+  /// Does without for good.
+  package mutating func giveUpHotPeers() {
+    closeHotPeer()
+    hotPeerSearch.isOver = true
+  }
+
   /// Sends entries through the socket that their destination calls for.
   mutating func sendByPeer(_ batch: UnsafePointer<OutgoingDatagrams>, count: Int) -> SendOutcome {
     let address = hotPeer!.pointee.address
@@ -47,9 +53,14 @@ extension UDPSocket {
         ? sendHot(batch + entry, count: end - entry) : send(batch + entry, count: end - entry, through: descriptor)
       entry += outcome.sent
       if isHot { hot += outcome.sent }
-      guard outcome.stop == .finished else {
-        return SendOutcome(sent: entry, segments: outcome.segments, stop: outcome.stop)
+      switch outcome.stop {
+      case .finished: continue
+      case .unreachable, .other:
+        // A connected socket keeps the address it had when its route was another one.
+        if isHot { closeHotPeer() }
+      case .wouldBlock, .noBuffers, .tooBig, .refused: break
       }
+      return SendOutcome(sent: entry, segments: outcome.segments, stop: outcome.stop)
     }
     if hotPeerSearch.note(hot: hot, others: count - hot) {
       closeHotPeer()

@@ -34,6 +34,8 @@ extension UDPSocket {
   @inline(__always)
   func segmentSize(ofMessage index: Int) -> Int { 0 }
 
+  package mutating func giveUpHotPeers() {}
+
   /// There is no error queue here.
   package mutating func nextError() -> PeerError? { nil }
 }

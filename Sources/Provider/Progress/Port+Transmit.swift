@@ -77,7 +77,7 @@ extension Port {
   @inline(never)
   private func noteHotPeer() {
     let isHeard = binding.engine._withUnsafeGuaranteedRef { $0.watch(second: socket.hotDescriptor) }
-    if !isHeard { socket.closeHotPeer() }
+    if !isHeard { socket.giveUpHotPeers() }
     hotDescriptor = socket.hotDescriptor
   }
 
