@@ -33,8 +33,8 @@ struct HotPeer: ~Copyable {
       Syscall.close(descriptor)
       return nil
     }
-    _ = Syscall.setBufferSize(descriptor, receive: true, bytes: Int32(clamping: options.receiveBufferSize))
-    _ = Syscall.setBufferSize(descriptor, receive: false, bytes: Int32(clamping: options.sendBufferSize))
+    _ = UDPSocket.resize(descriptor, receive: true, options.receiveBufferSize)
+    _ = UDPSocket.resize(descriptor, receive: false, options.sendBufferSize)
     _ = Syscall.setPathMTUProbe(descriptor, family: family)
     _ = Syscall.setReceiveErrors(descriptor, family: family)
     let isWhole = Syscall.routeMTU(descriptor, family: family) >= wholeMTU

@@ -73,11 +73,11 @@ struct ReceiveQueue: ~Copyable {
   var buffer: UnsafeMutableRawPointer { buffers }
 
   @inline(__always)
-  var bufferCapacity: Int { (slices).pointee.iov_len }
+  var bufferCapacity: Int { slices.pointee.iov_len }
 
   /// A message for one datagram into the first buffer, all but what falls into a hole.
   func message(around hole: ReceiveHole) -> UnsafeMutablePointer<msghdr> {
-    let behind = min(hole.offset + hole.length, bufferCapacity)
+    let behind = end(of: hole)
     pieces[0] = iovec(iov_base: buffers, iov_len: hole.offset)
     pieces[1] = iovec(iov_base: hole.base, iov_len: behind - hole.offset)
     pieces[2] = iovec(iov_base: buffers + behind, iov_len: bufferCapacity - behind)
@@ -86,8 +86,11 @@ struct ReceiveQueue: ~Copyable {
 
   /// Takes note that the datagram in the first buffer was received around a hole.
   mutating func notePlaced(_ hole: ReceiveHole, length: Int) {
-    placed = max(0, min(min(hole.offset + hole.length, bufferCapacity), length) - hole.offset)
+    placed = max(0, min(end(of: hole), length) - hole.offset)
   }
+
+  /// Where the buffer goes on behind a hole.
+  private func end(of hole: ReceiveHole) -> Int { min(hole.offset + hole.length, bufferCapacity) }
 
   /// Takes note of one datagram in the first buffer; false for one that was cut off and is dropped.
   @inline(__always)

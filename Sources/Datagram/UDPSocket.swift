@@ -148,7 +148,7 @@ public struct UDPSocket: ~Copyable {
   }
 
   /// Asks for a buffer size and returns the one granted.
-  private static func resize(_ descriptor: Int32, receive: Bool, _ bytes: Int) -> Int {
+  static func resize(_ descriptor: Int32, receive: Bool, _ bytes: Int) -> Int {
     if bytes > 0 { _ = Syscall.setBufferSize(descriptor, receive: receive, bytes: Int32(clamping: bytes)) }
     return max(0, Syscall.option(descriptor, SOL_SOCKET, receive ? SO_RCVBUF : SO_SNDBUF))
   }

@@ -43,14 +43,13 @@ package struct AckRanges: BitwiseCopyable {
   @inline(__always)
   package var isGapNews: Bool { count > 1 && newest.last - newest.first < 3 }
 
-  /// Whether the number was received, or is so old that it counts as such.
-  @inline(__always)
+  /// Whether the number was received, or is so old that it counts as such. Copies the ranges on the way: for tests.
   package func contains(_ number: UInt64) -> Bool {
-    if number > newest.last { return false }
-    return number >= newest.first || isInOlder(number)
+    var copy = self
+    return Self.contains(&copy, number)
   }
 
-  /// The same for ranges where they lie, without copying them.
+  /// The same for ranges where they lie.
   @inline(__always)
   package static func contains(_ ranges: UnsafeMutablePointer<AckRanges>, _ number: UInt64) -> Bool {
     let newest = ranges.pointee.newest

@@ -114,12 +114,11 @@ extension TransportEndpoint {
     if entry.pointee.isInBulk { removeFromBulk(slot, connection) }
     // Frames that still name the slot find it over and are dropped when they come up.
     entry.pointee.isLive = false
+    hasNews = true
     if status == .ok && entry.pointee.flags.contains(.silent) {
-      hasNews = true
       silentCompletions += 1
       return release(slot)
     }
-    hasNews = true
     completedOperations.append(slot, in: operations)
   }
 

@@ -49,10 +49,8 @@ extension Port {
         offset: placement.headerLength, base: placement.target, length: placement.length)
     }
     let count = socket.receive()
-    if placement != nil {
-      socket.hole = nil
-      if count > 0 { checkPlacement() }
-    }
+    // Without a datagram there is no guess either, and no reason to look for one more.
+    if count == 0 { placement = nil } else if placement != nil { checkPlacement() }
     return count
   }
 
