@@ -142,7 +142,7 @@ private func msg_recvv(
 }
 
 private func msg_recvmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
-  guard let msg, flags & FI_MULTI_RECV == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  guard let msg else { return Int(-FI_EINVAL) }
   return withPort(ep) { port in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port) {
       if flags & (FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {

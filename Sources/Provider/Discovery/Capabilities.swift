@@ -20,26 +20,35 @@ package enum Capabilities {
   package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE }
   /// What an endpoint is the target of.
   package static var receive: UInt64 {
-    transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_DIRECTED_RECV
+    transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_SOURCE_ERR | directed | FI_MULTI_RECV
+      | FI_TAGGED_MULTI_RECV
   }
   package static var domain: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
   package static var all: UInt64 { transmit | receive | domain }
 
+  private static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
   private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA }
 
   /// Capabilities that must be asked for; all others are secondary and may be answered unasked.
   package static var primary: UInt64 {
     let shared = FI_MSG | FI_RMA | FI_TAGGED | FI_ATOMIC | FI_COLLECTIVE | FI_HMEM | FI_XPU
     let transmit = FI_MULTICAST | FI_READ | FI_WRITE | FI_SEND | FI_NAMED_RX_CTX
-    let receive = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | FI_DIRECTED_RECV
+    let receive = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | directed
     return shared | transmit | receive | FI_AV_USER_ID | FI_PEER
   }
-  package static var secondary: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE }
+  package static var secondary: UInt64 {
+    FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
+  }
+  /// Secondary capabilities that cost something, or change what calls mean: answered only to those who ask.
+  package static var onRequest: UInt64 { FI_SOURCE | FI_SOURCE_ERR | FI_TAGGED_MULTI_RECV }
+  /// What forbids something that is allowed otherwise, or makes errors of what is none: not even answered to those who name
+  /// no capability.
+  package static var restricting: UInt64 { FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
   package static var ignoredForTransmit: UInt64 {
-    FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | FI_DIRECTED_RECV | FI_MULTI_RECV | FI_SOURCE | FI_RMA_EVENT
-      | FI_SOURCE_ERR
+    FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | directed | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SOURCE
+      | FI_RMA_EVENT | FI_SOURCE_ERR
   }
   package static var ignoredForReceive: UInt64 {
     FI_READ | FI_WRITE | FI_SEND | FI_FENCE | FI_MULTICAST | FI_NAMED_RX_CTX
@@ -49,7 +58,7 @@ package enum Capabilities {
   package static var transmitFlags: UInt64 {
     FI_INJECT | FI_INJECT_COMPLETE | FI_TRANSMIT_COMPLETE | FI_DELIVERY_COMPLETE | FI_COMPLETION
   }
-  package static var receiveFlags: UInt64 { FI_COMPLETION }
+  package static var receiveFlags: UInt64 { FI_COMPLETION | FI_MULTI_RECV }
 
   // MARK: Ordering
 
@@ -78,6 +87,8 @@ package enum Capabilities {
   /// Largest queue that a hint may ask for, in operations.
   package static var maximumQueueSize: Int { 65_536 }
   package static var completionDataSize: Int { 8 }
+  /// The most that comes with an error entry: an address.
+  package static var maximumErrorData: Int { 28 }
   package static var memoryKeySize: Int { 8 }
   package static var memoryIovLimit: Int { RegionPieces.maximumCount }
   package static var memoryRegionCount: Int { 65_536 }

@@ -24,6 +24,7 @@ package struct HintCheck {
       return "only reliable datagram endpoints are offered"
     }
     if hints.caps & ~Capabilities.all != 0 { return "a capability is not offered" }
+    if hints.caps & (FI_SOURCE | FI_SOURCE_ERR) == FI_SOURCE_ERR { return "FI_SOURCE_ERR needs FI_SOURCE" }
     if AddressFormat.family(hints.addr_format) == nil { return "the address format is not an IP one" }
     if let fabric = hints.fabric_attr?.pointee, fabric.prov_version > name.version.rawValue {
       return "the provider is older than the version asked for"
@@ -64,7 +65,7 @@ package struct HintCheck {
     if exceeds(domain.mr_iov_limit, Capabilities.memoryIovLimit) { return "mr_iov_limit is too large" }
     if exceeds(domain.mr_cnt, Capabilities.memoryRegionCount) { return "mr_cnt is too large" }
     if domain.caps & ~Capabilities.domain != 0 { return "a domain capability is not offered" }
-    if domain.max_err_data != 0 { return "errors carry no data" }
+    if exceeds(domain.max_err_data, Capabilities.maximumErrorData) { return "max_err_data is too large" }
     if domain.auth_key_size != 0 { return "authorization keys are not offered" }
     if version >= APIVersion(1, 20) && domain.max_ep_auth_key != 0 { return "authorization keys are not offered" }
     if version >= APIVersion(2, 0) && domain.max_group_id != 0 { return "peer groups are not offered" }

@@ -58,12 +58,12 @@ package struct ProviderInfo {
   // MARK: Capabilities
 
   /// The endpoint's capabilities: everything without hints; else what was hinted, the directions that a hinted kind of
-  /// transfer implies, and the secondary capabilities that cost nothing. FI_SOURCE costs: only on request.
+  /// transfer implies, and the secondary capabilities that cost nothing.
   private var capabilities: UInt64 {
     let hinted = hints?.caps ?? 0
-    if hinted == 0 { return Capabilities.all }
-    let unasked = Capabilities.secondary & ~FI_SOURCE
-    return directed(hinted & (Capabilities.primary | FI_SOURCE) | Capabilities.all & unasked)
+    if hinted == 0 { return Capabilities.all & ~Capabilities.restricting }
+    let unasked = Capabilities.secondary & ~Capabilities.onRequest
+    return directed(hinted & (Capabilities.primary | Capabilities.onRequest) | Capabilities.all & unasked)
   }
 
   /// The capabilities of one direction, `offered` being all that belong to it: those of the endpoint, cut to the ones
@@ -142,6 +142,7 @@ package struct ProviderInfo {
     attributes.pointee.mr_iov_limit = Capabilities.memoryIovLimit
     attributes.pointee.mr_cnt = Capabilities.memoryRegionCount
     attributes.pointee.caps = Capabilities.domain
+    attributes.pointee.max_err_data = Capabilities.maximumErrorData
     attributes.pointee.max_cntr_value = .max
     attributes.pointee.max_err_cntr_value = .max
   }

@@ -23,8 +23,6 @@ package final class Endpoint {
   private var receiveQueue: CompletionQueue?
   private var addresses: AddressVector?
   private var eventQueue: EventQueue?
-  /// FI_OPT_MIN_MULTI_RECV.
-  private var minimumMultiReceive = 16 * 1024
 
   /// Opens an endpoint as an entry of fi_getinfo describes it, at its source address or at the address of the domain's
   /// interface.
@@ -32,7 +30,9 @@ package final class Endpoint {
   /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    let options = try Self.options(info)
+    var options = try Self.options(info)
+    // Before 2.0 the bit was FI_VARIABLE_MSG, which asks for nothing that is not there anyway.
+    if domain.fabric.apiVersion < APIVersion(2, 0) { options.capabilities &= ~FI_EXACT_DIRECTED_RECV }
     let address = try Self.sourceAddress(info)
     self.init(domain, options, address.family, try EndpointSocket.open(at: address))
   }
@@ -58,7 +58,7 @@ package final class Endpoint {
     guard let endpoint = info.pointee.ep_attr?.pointee, let transmit = info.pointee.tx_attr?.pointee,
       let receive = info.pointee.rx_attr?.pointee
     else { throw .invalidArgument }
-    guard endpoint.type == FI_EP_RDM, info.pointee.caps & ~(Capabilities.all | FI_TAGGED_DIRECTED_RECV) == 0 else {
+    guard endpoint.type == FI_EP_RDM, info.pointee.caps & ~Capabilities.all == 0 else {
       throw .invalidArgument
     }
     if UInt(bitPattern: endpoint.tx_ctx_cnt) > 1 || UInt(bitPattern: endpoint.rx_ctx_cnt) > 1 {
@@ -282,7 +282,7 @@ package final class Endpoint {
   package func option(_ name: Int32, _ value: UnsafeMutableRawPointer, _ length: inout Int) throws(FabricError) {
     switch Int(name) {
     case Int(FI_OPT_MIN_MULTI_RECV):
-      try Self.store(minimumMultiReceive, value, &length)
+      try Self.store(options.minimumMultiReceive, value, &length)
     case Int(FI_OPT_FIREWALL_ADDR):
       try Self.store(Int32(0), value, &length)
     default: throw .noSuchOption
@@ -293,7 +293,10 @@ package final class Endpoint {
   package func setOption(_ name: Int32, _ value: UnsafeRawPointer, _ length: Int) throws(FabricError) {
     guard Int(name) == Int(FI_OPT_MIN_MULTI_RECV) else { throw .noSuchOption }
     guard length == MemoryLayout<Int>.size else { throw .invalidArgument }
-    minimumMultiReceive = value.loadUnaligned(as: Int.self)
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    options.minimumMultiReceive = value.loadUnaligned(as: Int.self)
+    port?.minimumMultiReceive = options.minimumMultiReceive
   }
 
   /// FI_GETOPSFLAG of fi_control: the flags of operations whose call takes none. `direction` is FI_TRANSMIT or FI_RECV;

@@ -16,6 +16,8 @@ package struct EndpointOptions {
   /// tx_attr.op_flags and rx_attr.op_flags.
   package var transmitFlags: UInt64 = 0
   package var receiveFlags: UInt64 = 0
+  /// FI_OPT_MIN_MULTI_RECV: a buffer with less room, in bytes, takes no further message.
+  package var minimumMultiReceive = 16 * 1024
   /// Completions only for operations that ask for one (FI_SELECTIVE_COMPLETION at fi_ep_bind).
   package var selectiveTransmit = false
   package var selectiveReceive = false
@@ -29,9 +31,19 @@ package struct EndpointOptions {
   package var messageTransmitFlags: UInt64 { selectiveTransmit ? 0 : FI_COMPLETION }
   package var messageReceiveFlags: UInt64 { selectiveReceive ? 0 : FI_COMPLETION }
 
-  /// Whether a receive's source address means anything.
+  /// Whether a receive's source address means anything. FI_EXACT_DIRECTED_RECV by itself directs all receives.
   package func isDirected(tagged: Bool) -> Bool {
-    capabilities & FI_DIRECTED_RECV != 0 || (tagged && capabilities & FI_TAGGED_DIRECTED_RECV != 0)
+    let directed = capabilities & (FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV)
+    return directed & FI_DIRECTED_RECV != 0 || directed == FI_EXACT_DIRECTED_RECV
+      || (tagged && directed & FI_TAGGED_DIRECTED_RECV != 0)
+  }
+
+  /// Whether a directed receive has to name its source.
+  package var demandsSource: Bool { capabilities & FI_EXACT_DIRECTED_RECV != 0 }
+
+  /// Whether completions from peers that are not in the address vector are errors.
+  package var reportsUnknownSources: Bool {
+    capabilities & (FI_SOURCE | FI_SOURCE_ERR) == FI_SOURCE | FI_SOURCE_ERR
   }
 }
 

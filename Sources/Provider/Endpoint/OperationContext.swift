@@ -31,6 +31,11 @@ package enum TransferName {
   package static func unexpected(_ index: UInt32) -> Cookies { Cookies(2 << 32 | UInt64(index)) }
   /// Memory regions, by the index of the transfer.
   package static func regions(_ index: UInt32) -> Cookies { Cookies(3 << 32 | UInt64(index)) }
+  /// A message in a buffer for many, by its index in ``MultiReceives``.
+  @inline(__always)
+  package static func packed(_ index: UInt32) -> Cookies { Cookies(8 << 32 | UInt64(index)) }
+  @inline(__always)
+  package static func isPacked(_ cookie: Cookies) -> Bool { cookie.first >> 32 == 8 }
 
   @inline(__always)
   package static func index(_ cookie: Cookies) -> UInt32 { UInt32(truncatingIfNeeded: cookie.first) }

@@ -1,3 +1,4 @@
+import CFabric
 import Containers
 import Transport
 
@@ -12,6 +13,10 @@ package struct PostedReceive: ListLinked {
   package var sliceCount: UInt16
   /// In one of the chains of `WaitingReceives`.
   var isChained = false
+  /// Of a buffer for many messages (FI_MULTI_RECV): whether it takes more.
+  package var bufferState: BufferState
+  /// Of such a buffer: messages that are still arriving in it.
+  package var messages: UInt32
   /// The tag asked for; once matched, the sender's.
   package var tag: UInt64
   package var ignore: UInt64
@@ -22,6 +27,10 @@ package struct PostedReceive: ListLinked {
   /// Bytes of all slices.
   @inline(__always)
   package var capacity: Int { slice.count }
+
+  /// Whether it takes one message after the other (FI_MULTI_RECV). Its slice is what is free of it.
+  @inline(__always)
+  package var isMulti: Bool { flags & UInt32(FI_MULTI_RECV) != 0 }
 
   /// Remote completion data of the matched message, which takes the place of what only matching needs.
   @inline(__always)
@@ -38,6 +47,16 @@ package struct PostedReceive: ListLinked {
   func fits(_ tag: UInt64, _ connection: ConnectionIndex) -> Bool {
     (self.tag ^ tag) & ~ignore == 0 && (self.connection == connection || self.connection == Self.anyConnection)
   }
+}
+
+/// How far a buffer for many messages is.
+package enum BufferState: UInt8, BitwiseCopyable {
+  /// It waits for messages.
+  case open
+  /// It takes no more; it is the program's again when the last message in it is over.
+  case used
+  /// The program wants it back: the same, and an error entry tells.
+  case cancelled
 }
 
 /// Waiting receives of one kind, in the order of posting.
@@ -213,19 +232,28 @@ package struct ReceiveQueue: ~Copyable {
     if isTagged { tagged.append(index, in: slab.elements) } else { untagged.append(index, in: slab.elements) }
   }
 
-  /// Takes out the first receive that fits a message; nil if none does.
+  /// Takes out the first receive that fits a message; nil if none does. A buffer for many messages stays in its place.
   @inline(__always)
   package mutating func take(tagged isTagged: Bool, tag: UInt64, from connection: ConnectionIndex) -> UInt32? {
     if isTagged {
       let index = tagged.find(tag, connection, in: slab.elements)
       if index == .max { return nil }
-      tagged.remove(index, in: slab.elements)
+      if !slab[index].pointee.isMulti { tagged.remove(index, in: slab.elements) }
       return index
     }
     let index = untagged.find(tag, connection, in: slab.elements)
     if index == .max { return nil }
-    untagged.remove(index, in: slab.elements)
+    if !slab[index].pointee.isMulti { untagged.remove(index, in: slab.elements) }
     return index
+  }
+
+  /// Takes a buffer for many messages out of its list; its element stays in use until `free`.
+  package mutating func unlink(_ index: UInt32) {
+    if slab[index].pointee.flags & UInt32(FI_TAGGED) != 0 {
+      tagged.remove(index, in: slab.elements)
+    } else {
+      untagged.remove(index, in: slab.elements)
+    }
   }
 
   /// Takes out the oldest waiting receive that was posted with `context`; nil if there is none.

@@ -54,6 +54,8 @@ private struct WaitingMessages: ~Copyable {
   @inline(__always)
   var isEmpty: Bool { list.isEmpty }
 
+  var first: UInt32 { list.first }
+
   mutating func append(_ index: UInt32, in slab: borrowing Slab<UnexpectedMessage>) {
     slab[index].pointee.isChained = false
     if isChaining && list.count >= Self.firstFew { chain(index, in: slab) }
@@ -136,6 +138,9 @@ package struct UnexpectedQueue: ~Copyable {
 
   @inline(__always)
   package func isEmpty(tagged isTagged: Bool) -> Bool { isTagged ? tagged.isEmpty : untagged.isEmpty }
+
+  /// The oldest message of a kind, `Slab.none` if there is none; `next` of its element leads to the others.
+  package func first(tagged isTagged: Bool) -> UInt32 { isTagged ? tagged.first : untagged.first }
 
   /// All messages, claimed ones included.
   package var count: Int { Int(slab.count) }

@@ -23,6 +23,8 @@ package final class CompletionQueue {
   private var sleepers = 0
   /// fi_cq_signal was called and has ended no wait yet.
   private var isInterrupted = false
+  /// Of the error that was read last.
+  private var errorData: UnsafeMutablePointer<ErrorData>?
 
   /// Throws FI_EINVAL for unknown formats, flags, wait conditions or wait objects, FI_ENOSYS for a peer's queue, and what
   /// ``WaitObject/open(_:waitSet:watching:)`` throws.
@@ -65,6 +67,8 @@ package final class CompletionQueue {
     engine.unlock()
   }
 
+  deinit { errorData?.deallocate() }
+
   /// Throws FI_EBUSY while endpoints report here. Entries that were not read are lost.
   package func close() throws(FabricError) {
     engine.lock()
@@ -88,6 +92,15 @@ package final class CompletionQueue {
   @inline(__always)
   package func reserve() -> Bool { ring.reserve() }
 
+  /// As `reserve`, for a completion that no call of the program was counted for. Where all room is set aside and nothing
+  /// waits to be read, reading would make none: the queue grows, lest what the room is for never comes.
+  package func reserveUncounted() -> Bool {
+    if ring.reserve() { return true }
+    if ring.count > 0 { return false }
+    ring.grow(by: Self.uncountedEntries)
+    return ring.reserve()
+  }
+
   /// Gives up room: the operation will not complete.
   @inline(__always)
   package func unreserve(_ count: Int = 1) { ring.unreserve(count) }
@@ -108,11 +121,11 @@ package final class CompletionQueue {
   /// Reports failure, in room that was set aside. `olen` is the bytes that did not fit, `err` an error number, positive.
   package func pushError(
     context: UInt, flags: UInt64, length: Int, buffer: UInt, data: UInt64, tag: UInt64, olen: Int, err: Int32,
-    provErrno: Int32, source: UInt64
+    provErrno: Int32, source: UInt64, errorData: ErrorData = ErrorData()
   ) {
     ring.push(
       Completion(context: context, flags: flags, length: length, buffer: buffer, data: data, tag: tag, source: source),
-      CompletionError(code: err, providerCode: provErrno, overflow: olen))
+      CompletionError(code: err, providerCode: provErrno, overflow: olen, data: errorData))
     if isArmed { wake() }
   }
 
@@ -153,7 +166,10 @@ package final class CompletionQueue {
   }
 
   /// Takes the oldest entry if it is an error. Returns 1, or -FI_EAGAIN. Writes no more of `entry` than its structure
-  /// had in the version the program was written for; no entry has further data.
+  /// had in the version the program was written for.
+  ///
+  /// Error data goes into the program's buffer; where it has none, or is older than 1.5, into one that lasts until the
+  /// next error is read.
   package func readError(into entry: UnsafeMutablePointer<fi_cq_err_entry>) -> Int {
     engine.lock()
     defer { engine.unlock() }
@@ -168,14 +184,27 @@ package final class CompletionQueue {
     entry.pointee.err = error.code
     entry.pointee.prov_errno = error.providerCode
     let version = domain.fabric.apiVersion
-    if version >= APIVersion(1, 5) {
-      if entry.pointee.err_data_size == 0 { entry.pointee.err_data = nil }
-      entry.pointee.err_data_size = 0
+    if version >= APIVersion(1, 5) && entry.pointee.err_data_size > 0 {
+      let count = min(error.data.count, entry.pointee.err_data_size)
+      if count > 0, let target = entry.pointee.err_data {
+        withUnsafeBytes(of: error.data.bytes) { target.copyMemory(from: $0.baseAddress!, byteCount: count) }
+      }
+      entry.pointee.err_data_size = count
     } else {
-      entry.pointee.err_data = nil
+      entry.pointee.err_data = keep(error.data)
+      if version >= APIVersion(1, 5) { entry.pointee.err_data_size = error.data.count }
     }
     if version >= APIVersion(1, 20) { entry.pointee.src_addr = completion.source }
     return 1
+  }
+
+  /// Where error data stays until the next error is read; nil when there is none.
+  private func keep(_ data: ErrorData) -> UnsafeMutableRawPointer? {
+    guard data.count > 0 else { return nil }
+    let memory = errorData ?? .allocate(capacity: 1)
+    errorData = memory
+    memory.initialize(to: data)
+    return UnsafeMutableRawPointer(memory)
   }
 
   // MARK: Waiting
@@ -279,6 +308,7 @@ package final class CompletionQueue {
   }
 
   private static var defaultSize: Int { 1024 }
+  private static var uncountedEntries: Int { 64 }
   private static var maximumSize: Int { 1 << 24 }
   /// A program that always finds completions still makes progress, and those reads are cheap.
   private static var readsPerProgress: Int { 64 }

@@ -1,4 +1,5 @@
 import CFabric
+import Datagram
 
 /// A completion as it lies in the ring. It begins with the fields of `struct fi_cq_tagged_entry`, so that every format
 /// is a prefix of it.
@@ -30,6 +31,19 @@ package struct Completion: BitwiseCopyable {
   }
 }
 
+/// What `err_data` of an error entry points at: nothing, or an address.
+package struct ErrorData: BitwiseCopyable {
+  /// A sockaddr_in or sockaddr_in6.
+  package private(set) var bytes: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+  package private(set) var count = 0
+
+  package init() {}
+
+  package init(_ address: SocketAddress) {
+    count = withUnsafeMutableBytes(of: &bytes) { address.store(to: $0.baseAddress!, capacity: $0.count) }
+  }
+}
+
 /// What an error entry has beyond a completion.
 package struct CompletionError: BitwiseCopyable {
   /// Bytes that did not fit.
@@ -38,11 +52,13 @@ package struct CompletionError: BitwiseCopyable {
   package var code: Int32
   /// The provider's own number.
   package var providerCode: Int32
+  package var data: ErrorData
 
-  package init(code: Int32, providerCode: Int32, overflow: Int = 0) {
+  package init(code: Int32, providerCode: Int32, overflow: Int = 0, data: ErrorData = ErrorData()) {
     self.code = code
     self.providerCode = providerCode
     self.overflow = overflow
+    self.data = data
   }
 }
 

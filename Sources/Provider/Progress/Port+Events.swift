@@ -1,20 +1,18 @@
 import CFabric
 import CPlatform
+import Datagram
 import Packet
 import Transport
 
 // What the transport tells, turned into matches and completions.
 extension Port {
-  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data would find the
-  /// completion queue full.
+  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data, or a message in a
+  /// buffer for many, would find the completion queue full.
   func drain(_ now: Instant) {
     while true {
-      if takesRemoteWrites && !hasSpareCompletion {
-        hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserve() }
-        if !hasSpareCompletion {
-          isSuspended = true
-          return
-        }
+      if needsSpareCompletion && !hasSpareCompletion && !findSpareCompletion() {
+        isSuspended = true
+        return
       }
       while let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
       guard let event = transport.pollEvent(now: now) else { break }
@@ -43,6 +41,7 @@ extension Port {
     guard let index = receives.take(tagged: isTagged, tag: event.pointee.tag, from: connection) else {
       return holdMessage(event)
     }
+    if receives[index].pointee.isMulti { return pack(event, into: index) }
     assign(index, connection: connection, flags: event.pointee.flags, tag: event.pointee.tag, data: event.pointee.data)
     guard let payload = event.pointee.payload else {
       let entry = receives[index]
@@ -84,6 +83,7 @@ extension Port {
   }
 
   private func messageReceived(_ event: UnsafePointer<Event>) {
+    if TransferName.isPacked(event.pointee.cookie) { return packedReceived(event) }
     let index = TransferName.index(event.pointee.cookie)
     if event.pointee.status == .ok { return completeReceive(index, length: event.pointee.length) }
     failReceive(
@@ -104,6 +104,11 @@ extension Port {
     }
     if UInt64(entry.pointee.flags) & FI_COMPLETION != 0 {
       let source = source(of: entry.pointee.connection)
+      if source == UInt64.max && reportsUnknownSources {
+        return failReceive(
+          index, length: Int(truncatingIfNeeded: length), overflow: 0, code: FI_EADDRNOTAVAIL,
+          providerCode: FI_EADDRNOTAVAIL)
+      }
       binding.receiveQueue._withUnsafeGuaranteedRef {
         $0.push(
           context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_COMPLETION,
@@ -123,13 +128,22 @@ extension Port {
     let entry = receives[index]
     let isMatched = entry.pointee.connection != PostedReceive.anyConnection
     let source = isMatched ? source(of: entry.pointee.connection) : UInt64.max
+    let data = isMatched ? errorData(source, entry.pointee.connection) : ErrorData()
     binding.receiveQueue._withUnsafeGuaranteedRef {
       $0.pushError(
         context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_COMPLETION, length: length,
         buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: isMatched ? entry.pointee.data : 0,
-        tag: entry.pointee.tag, olen: overflow, err: code, provErrno: providerCode, source: source)
+        tag: entry.pointee.tag, olen: overflow, err: code, provErrno: providerCode, source: source,
+        errorData: data)
     }
     receives.free(index)
+  }
+
+  /// What an error entry says beyond its fields: the address of a peer that is not in the address vector, for those who
+  /// want to know (FI_SOURCE_ERR).
+  func errorData(_ source: UInt64, _ connection: ConnectionIndex) -> ErrorData {
+    guard source == UInt64.max && reportsUnknownSources else { return ErrorData() }
+    return ErrorData(SocketAddress(words: transport.address(of: connection).words))
   }
 
   // MARK: This side's operations
@@ -228,11 +242,23 @@ extension Port {
     guard event.pointee.flags.contains(.remoteData), hasSpareCompletion else { return }
     hasSpareCompletion = false
     let source = source(of: event.pointee.connection)
+    if source == UInt64.max && reportsUnknownSources { return reportUnknownWriter(event) }
     binding.receiveQueue._withUnsafeGuaranteedRef {
       $0.push(
         context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
         length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0,
         source: source)
+    }
+  }
+
+  @inline(never)
+  private func reportUnknownWriter(_ event: UnsafePointer<Event>) {
+    let data = errorData(UInt64.max, event.pointee.connection)
+    binding.receiveQueue._withUnsafeGuaranteedRef {
+      $0.pushError(
+        context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
+        length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0, olen: 0,
+        err: FI_EADDRNOTAVAIL, provErrno: FI_EADDRNOTAVAIL, source: UInt64.max, errorData: data)
     }
   }
 

@@ -106,11 +106,12 @@ extension Port {
   // MARK: Receives
 
   /// Whom a receive wants messages from: one connection if it is directed, else any; nil for an address that is not
-  /// there.
+  /// there, or none where one must be given.
   @inline(__always)
-  private func wantedConnection(_ address: UInt64, _ kind: UInt64) -> ConnectionIndex? {
-    guard address != unspecifiedAddress && (kind == FI_TAGGED ? directsTagged : directsMessages) else {
-      return PostedReceive.anyConnection
+  func wantedConnection(_ address: UInt64, _ kind: UInt64) -> ConnectionIndex? {
+    let isDirected = kind == FI_TAGGED ? directsTagged : directsMessages
+    guard address != unspecifiedAddress && isDirected else {
+      return isDirected && demandsSource ? nil : PostedReceive.anyConnection
     }
     return connection(to: address)
   }
@@ -120,6 +121,10 @@ extension Port {
   package func receive(
     _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
   ) -> Int {
+    if flags & FI_MULTI_RECV != 0 {
+      return receiveMany(
+        pieces, from: address, kind: kind, tag: tag, ignore: ignore, context: context, flags: flags)
+    }
     guard options.hasReceiveQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
@@ -140,7 +145,7 @@ extension Port {
   }
 
   @inline(__always)
-  private func prepareReceive(_ pieces: Pieces, _ kind: UInt64, _ tag: UInt64, _ context: UInt, _ flags: UInt64)
+  func prepareReceive(_ pieces: Pieces, _ kind: UInt64, _ tag: UInt64, _ context: UInt, _ flags: UInt64)
     -> UInt32?
   {
     guard let index = receives.allocate(pieces.first, count: pieces.count) else { return nil }
@@ -160,14 +165,18 @@ extension Port {
   /// Lets a receive take a message that came before it.
   @inline(never)
   private func deliver(_ message: UInt32, to index: UInt32) {
-    let found = unexpected[message].pointee
-    unexpected.unlink(message)
-    unexpected.free(message)
-    assign(index, connection: found.connection, flags: found.flags, tag: found.tag, data: found.data)
     let now = Clock.now()
-    transport.acceptHeld(
-      found.handle, receives.slices(index), count: Int(receives[index].pointee.sliceCount),
-      cookie: TransferName.receive(index), now: now)
+    if let multi, multi.isBacklogged, !unexpected[message].pointee.isClaimed {
+      // The message belongs to a buffer that was posted earlier.
+      receives.append(index, tagged: receives[index].pointee.flags & UInt32(FI_TAGGED) != 0)
+    } else {
+      _ = hand(message, to: index, now)
+    }
+    acceptedHeld(now)
+  }
+
+  /// Goes on after held messages found their receives.
+  func acceptedHeld(_ now: Instant) {
     // Most such messages are here in full.
     if batch.isEmpty { drain(now) }
     if transport.wantsTransmit && binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep }) { flush(now) }
@@ -186,6 +195,7 @@ extension Port {
     defer { unlock() }
     if flags & FI_PEEK == 0 { return claim(pieces, kind, context, flags) }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
+    if let multi, multi.isBacklogged { return tryAgain() }
     // Room for the answer comes first: a message must not be claimed or dropped without the program knowing.
     guard binding.receiveQueue._withUnsafeGuaranteedRef({ $0.reserve() }) else { return tryAgain() }
     guard let message = unexpected.find(tagged: kind == FI_TAGGED, tag: tag, ignore: ignore, from: wanted) else {
@@ -245,6 +255,7 @@ extension Port {
     lock()
     defer { unlock() }
     guard let index = receives.take(context: context) else { return }
+    if receives[index].pointee.isMulti { return cancelBuffer(index) }
     receives[index].pointee.connection = PostedReceive.anyConnection
     failReceive(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED)
   }

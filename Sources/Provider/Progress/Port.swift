@@ -37,10 +37,15 @@ package final class Port {
   package let messageReceiveFlags: UInt64
   let directsMessages: Bool
   let directsTagged: Bool
+  let demandsSource: Bool
+  let reportsUnknownSources: Bool
   var socket: UDPSocket
   var transport: TransportEndpoint
   var receives: ReceiveQueue
   var unexpected: UnexpectedQueue
+  /// Messages in buffers for many, once such a buffer was posted.
+  var multi: MultiReceives?
+  package internal(set) var minimumMultiReceive: Int
   var regionTransfers: RegionTransferTable
   var peers = PeerCache()
   /// Posted operations whose completion is due.
@@ -72,9 +77,10 @@ package final class Port {
   var inputOffset = 0
   /// The completion queue is full: the events of the current datagram wait until the program has read.
   var isSuspended = false
-  /// Room in the receive queue for the completion of a write that nobody posted a receive for.
+  /// Room in the receive queue for a completion that no receive was posted for alone: of a write, or of one of the messages
+  /// in a buffer for many.
   var hasSpareCompletion = false
-  let takesRemoteWrites: Bool
+  var needsSpareCompletion: Bool
 
   package init(
     binding: Binding, options: EndpointOptions, socket: consuming UDPSocket, configuration: TransportConfiguration
@@ -87,6 +93,8 @@ package final class Port {
     receiveFlags = options.receiveFlags | options.messageReceiveFlags
     directsMessages = options.isDirected(tagged: false)
     directsTagged = options.isDirected(tagged: true)
+    demandsSource = options.demandsSource
+    reportsUnknownSources = options.reportsUnknownSources
     let address = PeerAddress(words: socket.localAddress.words)
     self.socket = socket
     self.socket.scratch = batch.memory
@@ -95,7 +103,8 @@ package final class Port {
     unexpected = UnexpectedQueue(capacity: configuration.inboundTransfers)
     regionTransfers = RegionTransferTable(capacity: configuration.inboundTransfers + 4 * configuration.maximumReads)
     outgoing = .allocate(capacity: TransmitBatch.maximumTransmits)
-    takesRemoteWrites = options.hasReceiveQueue && options.capabilities & FI_REMOTE_WRITE != 0
+    minimumMultiReceive = options.minimumMultiReceive
+    needsSpareCompletion = options.hasReceiveQueue && options.capabilities & FI_REMOTE_WRITE != 0
   }
 
   deinit { outgoing.deallocate() }
@@ -177,7 +186,8 @@ package final class Port {
   package func releaseReservations() {
     for _ in 0..<outstanding { binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     outstanding = 0
-    for _ in 0..<receives.count { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
+    let entries = receives.count + (multi?.reservedEntries ?? 0)
+    binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve(entries) }
     if hasSpareCompletion { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     hasSpareCompletion = false
     regionTransfers.endAll(in: binding.domain)
