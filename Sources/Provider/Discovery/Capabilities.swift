@@ -40,7 +40,7 @@ package enum Capabilities {
     FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
   }
   /// Secondary capabilities that cost something, or change what calls mean: answered only to those who ask.
-  package static var onRequest: UInt64 { FI_SOURCE | FI_SOURCE_ERR | FI_TAGGED_MULTI_RECV }
+  package static var onRequest: UInt64 { FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV }
   /// What forbids something that is allowed otherwise, or makes errors of what is none: not even answered to those who name
   /// no capability.
   package static var restricting: UInt64 { FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR }

@@ -8,28 +8,25 @@ struct PackedMessage: BitwiseCopyable {
   var connection: ConnectionIndex
   var flags: OperationFlags
   /// Its part of the buffer.
-  var place: Slice
+  var place = Slice(base: nil, count: 0)
   var tag: UInt64
   var data: UInt64
 }
 
-/// Messages that are arriving in buffers for many. Made when the first such buffer is posted: endpoints without pay nothing.
+/// Messages that are arriving in buffers for many. Made when the first such buffer is posted: who has none pays nothing.
 ///
 /// A buffer's own element of `ReceiveQueue` says what is free of it and counts its messages; those that are whole in one
 /// packet are over at once and never get here. Not thread-safe; the owner serializes.
 final class MultiReceives {
   private var messages: Slab<PackedMessage>
-  /// Buffers that take no more, and wait for their last messages.
-  var usedBuffers = 0
   /// Messages that belong into a buffer wait among the unexpected ones for room in the completion queue.
   var isBacklogged = false
 
   /// `capacity`: messages that the transport can hold at once.
   init(capacity: Int) { messages = Slab(capacity: capacity) }
 
-  /// Completion entries set aside beyond one for each posted receive: each message has its own, but for the one that uses
-  /// its buffer up, which has the buffer's.
-  var reservedEntries: Int { Int(messages.count) - usedBuffers }
+  /// Messages; for each, room is set aside in the completion queue.
+  var count: Int { Int(messages.count) }
 
   func add(_ message: PackedMessage) -> UInt32 {
     // There is an element for every message that the transport can hold.

@@ -7,6 +7,8 @@ package struct UnexpectedMessage: ListLinked {
   package var previous: UInt32 = .max
   /// What the transport calls it.
   package var handle: MessageHandle = 0
+  /// The port that it came to, whose connection and message these are.
+  package var port: Unmanaged<Port>?
   package var connection: ConnectionIndex
   package var flags: OperationFlags
   package var isClaimed = false
@@ -142,6 +144,8 @@ package struct UnexpectedQueue: ~Copyable {
   /// The oldest message of a kind, `Slab.none` if there is none; `next` of its element leads to the others.
   package func first(tagged isTagged: Bool) -> UInt32 { isTagged ? tagged.first : untagged.first }
 
+  /// Messages there is room for.
+  package var capacity: Int { Int(slab.capacity) }
   /// All messages, claimed ones included.
   package var count: Int { Int(slab.count) }
   /// Messages that were looked at one by one beyond the first few of their kind.

@@ -1,0 +1,208 @@
+import CFabric
+import CPlatform
+import Datagram
+import Transport
+
+// Buffers that take one message after the other: FI_MULTI_RECV of fi_msg(3) and fi_tagged(3).
+//
+// Such a buffer waits among the other receives, and keeps its place there until less than FI_OPT_MIN_MULTI_RECV is free of
+// it. Each message has a completion of its own; FI_MULTI_RECV is set in the one after which nothing touches the buffer any
+// more, which is not the one of its last part when an earlier one takes longer to arrive.
+extension ReceiveContext {
+  /// Posts a buffer for many messages. Where the flag is the default of receives, tagged ones have it only with
+  /// FI_TAGGED_MULTI_RECV.
+  @inline(never)
+  func receiveMany(
+    _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
+  ) -> Int {
+    let isTagged = kind == FI_TAGGED
+    if isTagged && capabilities & FI_TAGGED_MULTI_RECV == 0 {
+      guard self.flags & FI_MULTI_RECV != 0 else { return Int(-FI_EOPNOTSUPP) }
+      return receive(
+        pieces, from: address, kind: kind, tag: tag, ignore: ignore, context: context, flags: flags & ~FI_MULTI_RECV)
+    }
+    guard hasQueue else { return -Int(FI_ENOCQ) }
+    guard pieces.count == 1 else { return Int(-FI_EINVAL) }
+    lock()
+    defer { unlock() }
+    guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
+    guard let index = prepareReceive(pieces, kind, tag, context, flags) else { return tryAgain() }
+    if multi == nil { multi = MultiReceives(capacity: unexpected.capacity) }
+    port._withUnsafeGuaranteedRef { $0.needsSpareCompletion = true }
+    let entry = receives[index]
+    entry.pointee.flags |= UInt32(FI_MULTI_RECV)
+    entry.pointee.connection = wanted
+    entry.pointee.ignore = ignore
+    entry.pointee.bufferState = .open
+    entry.pointee.messages = 0
+    receives.append(index, tagged: isTagged)
+    takeUnexpected(index, isTagged)
+    return 0
+  }
+
+  /// Lets a buffer take the messages that came before it.
+  private func takeUnexpected(_ index: UInt32, _ isTagged: Bool) {
+    guard let multi, !unexpected.isEmpty(tagged: isTagged), !multi.isBacklogged else { return }
+    let entry = receives[index]
+    let now = Clock.now()
+    var source: Unmanaged<Port>?
+    while entry.pointee.bufferState == .open,
+      let message = unexpected.find(
+        tagged: isTagged, tag: entry.pointee.tag, ignore: entry.pointee.ignore, from: entry.pointee.connection)
+    {
+      let port = unexpected[message].pointee.port
+      guard hand(message, to: index, now) else {
+        multi.isBacklogged = true
+        break
+      }
+      source = port
+    }
+    source?._withUnsafeGuaranteedRef { $0.acceptedHeld(now) }
+  }
+
+  /// Matches messages that waited for room with receives, in the order of arrival.
+  func takeBacklog() {
+    guard let multi, multi.isBacklogged else { return }
+    let now = Clock.now()
+    multi.isBacklogged = !matchHeld(tagged: false, now) || !matchHeld(tagged: true, now)
+  }
+
+  /// False when a message lacks room for its completion.
+  private func matchHeld(tagged isTagged: Bool, _ now: Instant) -> Bool {
+    var message = unexpected.first(tagged: isTagged)
+    while message != .max {
+      let held = unexpected[message].pointee
+      if let index = receives.take(tagged: isTagged, tag: held.tag, from: held.connection),
+        !hand(message, to: index, now)
+      {
+        return false
+      }
+      message = held.next
+    }
+    return true
+  }
+
+  // MARK: Messages
+
+  /// Puts a held message into a buffer; false when there is no room for its completion.
+  func pack(_ message: UInt32, into index: UInt32, at port: Port, _ now: Instant) -> Bool {
+    guard let multi, port.hasSpareCompletion || port.reserveSpareCompletion() else { return false }
+    let found = unexpected[message].pointee
+    unexpected.unlink(message)
+    unexpected.free(message)
+    var packed = PackedMessage(
+      buffer: index, connection: found.connection, flags: found.flags, tag: found.tag, data: found.data)
+    place(&packed, found.length, at: port)
+    let name = TransferName.packed(multi.add(packed), of: number)
+    withUnsafePointer(to: packed.place) {
+      port.transport.acceptHeld(found.handle, $0, count: 1, cookie: name, now: now)
+    }
+    return true
+  }
+
+  /// Puts a message that starts into a buffer. Its completion has room: the port's spare one.
+  @inline(never)
+  func pack(
+    _ event: UnsafePointer<Event>, into index: UInt32, at port: Port, to queue: Unmanaged<CompletionQueue>
+  ) {
+    guard let multi else { return }
+    let length = event.pointee.length
+    var packed = PackedMessage(
+      buffer: index, connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
+      data: event.pointee.data)
+    place(&packed, length, at: port)
+    guard let payload = event.pointee.payload else {
+      let name = TransferName.packed(multi.add(packed), of: number)
+      return withUnsafePointer(to: packed.place) { port.transport.accept($0, count: 1, cookie: name) }
+    }
+    if packed.place.count > 0 { memcpy(packed.place.base!, payload, packed.place.count) }
+    finish(packed, length, .ok, at: port, to: queue)
+  }
+
+  /// Takes a message's part of its buffer, and the room of its completion.
+  private func place(_ message: inout PackedMessage, _ length: UInt64, at port: Port) {
+    let entry = receives[message.buffer]
+    let count = min(Int(clamping: length), entry.pointee.slice.count)
+    message.place = Slice(base: entry.pointee.slice.base, count: count)
+    entry.pointee.slice.base = entry.pointee.slice.base.map { $0 + count }
+    entry.pointee.slice.count -= count
+    entry.pointee.messages += 1
+    port.hasSpareCompletion = false
+    if entry.pointee.slice.count == 0 || UInt(entry.pointee.slice.count) < UInt(bitPattern: minimumMultiReceive) {
+      entry.pointee.bufferState = .used
+      receives.unlink(message.buffer)
+    }
+  }
+
+  /// The rest of a message has arrived, or never will.
+  @inline(never)
+  func packedReceived(
+    _ index: UInt32, _ length: UInt64, _ status: TransportStatus, at port: Port, to queue: Unmanaged<CompletionQueue>
+  ) {
+    guard let packed = multi?.remove(index) else { return }
+    finish(packed, length, status, at: port, to: queue)
+  }
+
+  /// Reports a message, and with the last one that its buffer is the program's again.
+  private func finish(
+    _ message: PackedMessage, _ length: UInt64, _ status: TransportStatus, at port: Port,
+    to queue: Unmanaged<CompletionQueue>
+  ) {
+    let entry = receives[message.buffer]
+    entry.pointee.messages -= 1
+    let state = entry.pointee.bufferState
+    let isLast = entry.pointee.messages == 0 && state != .open
+    var completion = Completion(
+      context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_MULTI_RECV,
+      length: message.place.count, buffer: UInt(bitPattern: message.place.base), data: message.data, tag: message.tag,
+      source: port.source(of: message.connection))
+    if message.flags.contains(.remoteData) { completion.flags |= FI_REMOTE_CQ_DATA }
+    if isLast && state == .used { completion.flags |= FI_MULTI_RECV }
+    report(completion, message, length, status, at: port, to: queue)
+    guard isLast else { return }
+    if state == .cancelled { return endCancelled(message.buffer) }
+    receives.free(message.buffer)
+    self.queue._withUnsafeGuaranteedRef { $0.unreserve() }
+  }
+
+  private func report(
+    _ completion: Completion, _ message: PackedMessage, _ length: UInt64, _ status: TransportStatus, at port: Port,
+    to queue: Unmanaged<CompletionQueue>
+  ) {
+    let flags = completion.flags & ~FI_COMPLETION
+    let isWanted = completion.flags & FI_COMPLETION != 0
+    let overflow = max(Int(clamping: length) - completion.length, 0)
+    let isUnknown = completion.source == UInt64.max && port.reportsUnknownSources
+    if status == .ok && overflow == 0 && !(isUnknown && isWanted) {
+      return queue._withUnsafeGuaranteedRef {
+        // The release of a buffer is told although its completions are not wanted (fi_msg(3)).
+        guard isWanted || flags & FI_MULTI_RECV != 0 else { return $0.unreserve() }
+        $0.push(
+          context: completion.context, flags: flags, length: completion.length, buffer: completion.buffer,
+          data: completion.data, tag: completion.tag, source: completion.source)
+      }
+    }
+    let isComplete = status == .ok
+    let code = isComplete ? overflow > 0 ? Int32(FI_ETRUNC) : FI_EADDRNOTAVAIL : TransferError.code(status)
+    let errorData = port.errorData(completion.source, message.connection)
+    queue._withUnsafeGuaranteedRef {
+      $0.pushError(
+        context: completion.context, flags: flags, length: isComplete ? completion.length : 0,
+        buffer: completion.buffer, data: completion.data, tag: completion.tag, olen: isComplete ? overflow : 0,
+        err: code, provErrno: isComplete ? code : TransferError.providerCode(status), source: completion.source,
+        errorData: errorData)
+    }
+  }
+
+  // MARK: Cancelling
+
+  /// fi_cancel of a buffer that was just taken out of its list: it is the program's when its last message is over.
+  func cancelBuffer(_ index: UInt32) {
+    receives[index].pointee.bufferState = .cancelled
+    if receives[index].pointee.messages == 0 { endCancelled(index) }
+  }
+
+  private func endCancelled(_ index: UInt32) {
+    fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
+  }
+}
