@@ -79,7 +79,9 @@ extension ReceiveContext {
   func hand(_ message: UInt32, to index: UInt32, _ now: Instant) -> Bool {
     let found = unexpected[message].pointee
     let port = found.port.unsafelyUnwrapped
-    if receives[index].pointee.isMulti { return port._withUnsafeGuaranteedRef { pack(message, into: index, at: $0, now) } }
+    if receives[index].pointee.isMulti {
+      return port._withUnsafeGuaranteedRef { pack(message, into: index, at: $0, now) }
+    }
     unexpected.unlink(message)
     unexpected.free(message)
     assign(index, connection: found.connection, flags: found.flags, tag: found.tag, data: found.data)
