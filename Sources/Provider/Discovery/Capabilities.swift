@@ -23,7 +23,11 @@ package enum Capabilities {
     transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_SOURCE_ERR | directed | FI_MULTI_RECV
       | FI_TAGGED_MULTI_RECV
   }
-  package static var domain: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
+  package static var domain: UInt64 { locality | addressing }
+  /// Whom endpoints reach.
+  package static var locality: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
+  /// What address vectors can do.
+  package static var addressing: UInt64 { FI_SHARED_AV | FI_AV_USER_ID }
   package static var all: UInt64 { transmit | receive | domain }
 
   private static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
@@ -37,10 +41,14 @@ package enum Capabilities {
     return shared | transmit | receive | FI_AV_USER_ID | FI_PEER
   }
   package static var secondary: UInt64 {
-    FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
+    FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV
   }
-  /// Secondary capabilities that cost something, or change what calls mean: answered only to those who ask.
-  package static var onRequest: UInt64 { FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV }
+
+  /// Secondary capabilities that are answered only where they are asked for: FI_SOURCE costs time, FI_SHARED_AV says
+  /// nothing to programs that do not share, the others change what calls mean.
+  package static var onRequest: UInt64 {
+    FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV
+  }
   /// What forbids something that is allowed otherwise, or makes errors of what is none: not even answered to those who name
   /// no capability.
   package static var restricting: UInt64 { FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR }
@@ -94,6 +102,11 @@ package enum Capabilities {
   package static var memoryRegionCount: Int { 65_536 }
   package static var completionQueueCount: Int { 65_536 }
   package static var endpointCount: Int { 32_768 }
+  /// Longest authorization key in bytes, and keys of an endpoint.
+  package static var authorizationKeySize: Int { AuthorizationKey.longest }
+  package static var keysPerEndpoint: Int { AuthorizationSet.capacity }
+  /// FI_AV_AUTH_KEY, as auth_key_size of a domain: keys come from the address vector.
+  package static var vectorKeys: Int { unlimited }
   /// Counters arrive together with fi_cntr_open.
   package static var counterCount: Int { 0 }
   /// FI_TAG_GENERIC: all 64 bits of a tag, without fields.
