@@ -461,6 +461,72 @@ CASE(several_pieces_are_no_buffer) {
   pair_close(&pair);
 }
 
+CASE(buffer_of_a_shared_context) {
+  struct node sender, node;
+  node_open(&sender, &messages);
+  node_open(&node, &messages);
+  struct fi_info *hints = fi_dupinfo(node.info), *info = NULL;
+  free(hints->src_addr);
+  hints->src_addr = NULL;
+  hints->src_addrlen = 0;
+  hints->ep_attr->rx_ctx_cnt = FI_SHARED_CONTEXT;
+  int result = fi_getinfo(DEFAULT_VERSION, "127.0.0.1", NULL, FI_SOURCE, hints, &info);
+  fi_freeinfo(hints);
+  if (result == -FI_ENODATA) unsupported("no shared receive contexts");
+  assert_success(result);
+  struct fid_ep *srx, *eps[2];
+  assert_offered(fi_srx_context(node.domain, info->rx_attr, &srx, NULL));
+  size_t minimum = 64;
+  assert_offered(fi_setopt(&srx->fid, FI_OPT_ENDPOINT, FI_OPT_MIN_MULTI_RECV, &minimum, sizeof minimum));
+  fi_addr_t to[2];
+  for (int i = 0; i < 2; i++) {
+    assert_success(fi_endpoint(node.domain, info, &eps[i], NULL));
+    assert_success(fi_ep_bind(eps[i], &node.av->fid, 0));
+    assert_success(fi_ep_bind(eps[i], &node.tx_cq->fid, FI_TRANSMIT));
+    assert_success(fi_ep_bind(eps[i], &node.rx_cq->fid, FI_RECV));
+    assert_success(fi_ep_bind(eps[i], &srx->fid, 0));
+    assert_success(fi_enable(eps[i]));
+    char address[128];
+    size_t length = sizeof address;
+    assert_success(fi_getname(&eps[i]->fid, address, &length));
+    to[i] = node_insert(&sender, address);
+  }
+  char *buffer = allocate(room);
+  struct iovec iov = {buffer, room};
+  struct fi_msg message = {.msg_iov = &iov, .iov_count = 1, .addr = FI_ADDR_UNSPEC, .context = &slot[1]};
+  post(fi_recvmsg(srx, &message, FI_MULTI_RECV | FI_COMPLETION));
+  size_t used = 0;
+  for (int i = 0; used < room; i++) {
+    char out[512];
+    fill(out, sizeof out, i);
+    post(fi_inject(sender.ep, out, sizeof out, to[i % 2]));
+    struct fi_cq_tagged_entry entry = {0};
+    wait_completion(node.rx_cq, &entry);
+    assert_ptr_equal(entry.op_context, &slot[1]);
+    assert_ptr_equal(entry.buf, buffer + used);
+    verify(buffer + used, 512, i);
+    used += 512;
+    if (used == room) assert_true(entry.flags & FI_MULTI_RECV);
+    else assert_false(entry.flags & FI_MULTI_RECV);
+  }
+  expect_quiet(node.rx_cq, 10);
+  // One endpoint goes away, and the other goes on with the buffer.
+  post(fi_recvmsg(srx, &message, FI_MULTI_RECV | FI_COMPLETION));
+  close_fid(eps[0]);
+  post(fi_inject(sender.ep, "x", 1, to[1]));
+  wait_for(node.rx_cq, &slot[1]);
+  assert_success(fi_cancel(&srx->fid, &slot[1]));
+  struct fi_cq_err_entry error = {0};
+  wait_error(node.rx_cq, &error);
+  assert_int_equal(error.err, FI_ECANCELED);
+  close_fid(eps[1]);
+  close_fid(srx);
+  fi_freeinfo(info);
+  node_close(&sender);
+  node_close(&node);
+  free(buffer);
+}
+
 // ---- tagged ------------------------------------------------------------------------------------------------------
 
 CASE(tagged_buffer_takes_what_fits_its_tag) {

@@ -23,11 +23,13 @@ package final class Endpoint {
   private var receiveQueue: CompletionQueue?
   private var addresses: AddressVector?
   private var eventQueue: EventQueue?
+  private var sharedReceives: SharedReceiveContext?
+  private var sharedTransmits: SharedTransmitContext?
 
   /// Opens an endpoint as an entry of fi_getinfo describes it, at its source address or at the address of the domain's
   /// interface.
   ///
-  /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
+  /// Throws FI_EINVAL for attributes that this provider never offers and for several contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
     var options = try Self.options(info)
@@ -66,10 +68,16 @@ package final class Endpoint {
     else {
       throw .invalidArgument
     }
-    if UInt(bitPattern: endpoint.tx_ctx_cnt) > 1 || UInt(bitPattern: endpoint.rx_ctx_cnt) > 1 {
-      throw .notImplemented
-    }
     var options = EndpointOptions()
+    options.sharesTransmits = endpoint.tx_ctx_cnt == EndpointOptions.sharedContext
+    options.sharesReceives = endpoint.rx_ctx_cnt == EndpointOptions.sharedContext
+    let hasSeveral =
+      !options.sharesTransmits && UInt(bitPattern: endpoint.tx_ctx_cnt) > 1
+      || !options.sharesReceives && UInt(bitPattern: endpoint.rx_ctx_cnt) > 1
+    if hasSeveral {
+      throw .invalidArgument.because(
+        .endpointControl, "several contexts belong to a scalable endpoint", in: "fi_endpoint")
+    }
     options.capabilities = info.pointee.caps
     let configuration = Configuration.current
     options.transmitQueueSize = try size(transmit.size, configuration.txSize, limit: Capabilities.maximumQueueSize)
@@ -180,6 +188,29 @@ package final class Endpoint {
     eventQueue = queue
   }
 
+  /// Binds the receive context that it shares with others. Throws FI_EINVAL when one is bound already.
+  package func bind(_ context: SharedReceiveContext) throws(FabricError) {
+    if context.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(sharedReceives != nil)
+    context.addBinding()
+    sharedReceives = context
+  }
+
+  /// Binds the transmit context that it shares with others. Throws FI_EINVAL when one is bound already.
+  package func bind(_ context: SharedTransmitContext) throws(FabricError) {
+    if context.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(sharedTransmits != nil)
+    context.addBinding()
+    sharedTransmits = context
+  }
+
+  /// Whether receives are posted on a shared context, not here.
+  package var sharesReceives: Bool { sharedReceives != nil }
+
   // MARK: Enabling
 
   /// Starts the endpoint. Throws FI_EOPBADSTATE when it is enabled already, FI_ENOAV without an address vector, FI_ENOCQ
@@ -194,6 +225,11 @@ package final class Endpoint {
     guard let either = transmitQueue ?? receiveQueue, !transmits || transmitQueue != nil,
       !receives || receiveQueue != nil, socket != nil
     else { throw .noCompletionQueue }
+    if options.sharesReceives && sharedReceives == nil || options.sharesTransmits && sharedTransmits == nil {
+      throw .invalidArgument.because(
+        .endpointControl, "FI_SHARED_CONTEXT without a shared context that is bound", in: "fi_enable")
+    }
+    if let sharedTransmits { options.transmitQueueSize = sharedTransmits.size }
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
     var configuration = try EndpointSocket.configuration(
@@ -203,7 +239,9 @@ package final class Endpoint {
     let binding = Port.Binding(
       domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
       receiveQueue: receiveQueue ?? either)
-    let made = Port(binding: binding, options: options, socket: socket.take()!, configuration: configuration)
+    let made = Port(
+      binding: binding, options: options, socket: socket.take()!, configuration: configuration,
+      sharing: sharedReceives?.context, transmits: sharedTransmits)
     port = made
     portReference = .passUnretained(made)
     do throws(FabricError) {
@@ -211,6 +249,7 @@ package final class Endpoint {
     } catch {
       // The socket went with the port; the endpoint can only be closed.
       domain.engine.remove(made)
+      made.releaseReservations()
       port = nil
       portReference = nil
       throw error
@@ -236,6 +275,10 @@ package final class Endpoint {
     receiveQueue?.removeBinding()
     addresses?.removeBinding()
     eventQueue?.removeBinding()
+    sharedReceives?.removeBinding()
+    sharedTransmits?.removeBinding()
+    sharedReceives = nil
+    sharedTransmits = nil
     transmitQueue = nil
     receiveQueue = nil
     addresses = nil
@@ -314,6 +357,7 @@ package final class Endpoint {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     options.minimumMultiReceive = value.loadUnaligned(as: Int.self)
+    if sharesReceives { return }
     receiver?._withUnsafeGuaranteedRef { $0.minimumMultiReceive = options.minimumMultiReceive }
   }
 

@@ -199,6 +199,9 @@ package struct ReceiveQueue: ~Copyable {
   @inline(__always)
   package subscript(index: UInt32) -> UnsafeMutablePointer<PostedReceive> { slab[index] }
 
+  /// Where the elements live, for lists of receives that wait for nothing any more.
+  var elements: UnsafeMutablePointer<PostedReceive> { slab.elements }
+
   /// An element with its memory named, in no list yet; nil when all are in use. `slices` holds at most `iovLimit`.
   @inline(__always)
   package mutating func allocate(_ slices: UnsafePointer<Slice>, count: Int) -> UInt32? {
@@ -247,7 +250,15 @@ package struct ReceiveQueue: ~Copyable {
     return index
   }
 
-  /// Takes a buffer for many messages out of its list; its element stays in use until `free`.
+  /// The first receive that fits a message, left in its place; nil if none does.
+  package mutating func find(tagged isTagged: Bool, tag: UInt64, from connection: ConnectionIndex) -> UInt32? {
+    let index =
+      isTagged
+      ? tagged.find(tag, connection, in: slab.elements) : untagged.find(tag, connection, in: slab.elements)
+    return index == .max ? nil : index
+  }
+
+  /// Takes a receive out of its list; its element stays in use until `free`.
   package mutating func unlink(_ index: UInt32) {
     if slab[index].pointee.flags & UInt32(FI_TAGGED) != 0 {
       tagged.remove(index, in: slab.elements)

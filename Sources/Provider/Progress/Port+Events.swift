@@ -6,8 +6,8 @@ import Transport
 
 // What the transport tells, turned into matches and completions.
 extension Port {
-  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data, or a message in a
-  /// buffer for many, would find the completion queue full.
+  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data, a message in a buffer
+  /// for many, or one for a shared context, would find the completion queue full.
   func drain(_ now: Instant) {
     while true {
       if needsSpareCompletion && !hasSpareCompletion && !findSpareCompletion() {
@@ -36,14 +36,15 @@ extension Port {
 
   @inline(__always)
   private func messageArrived(_ event: UnsafePointer<Event>) {
-    guard event.pointee.context == 0 else { return messageForContext(event) }
+    guard event.pointee.context | sharing == 0 else { return messageForContext(event) }
     context._withUnsafeGuaranteedRef { match(event, in: $0, to: binding.receiveQueue) }
   }
 
-  /// A message that names another context than the first.
+  /// A message that names another context than the first, or one for a shared first.
   @inline(never)
   private func messageForContext(_ event: UnsafePointer<Event>) {
     if event.pointee.context >= ReceiveContext.firstInternal { return internalMessage(event) }
+    if event.pointee.context == 0 { return matchShared(event) }
     transport.refuse(.aborted)
   }
 
@@ -70,7 +71,7 @@ extension Port {
   }
 
   @inline(never)
-  private func holdMessage(_ event: UnsafePointer<Event>, in context: ReceiveContext) {
+  func holdMessage(_ event: UnsafePointer<Event>, in context: ReceiveContext, from sender: ConnectionIndex? = nil) {
     // There is an element for every message that the transport can hold.
     let index = context.unexpected.allocate()!
     let entry = context.unexpected[index]
@@ -79,6 +80,7 @@ extension Port {
         connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
         data: event.pointee.data, length: event.pointee.length))
     entry.pointee.port = .passUnretained(self)
+    if let sender { entry.pointee.connection = sender }
     entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index, of: context.number))
     context.unexpected.append(index)
   }
@@ -104,6 +106,7 @@ extension Port {
       if TransferName.isPacked(event.pointee.cookie) {
         return context.packedReceived(index, event.pointee.length, event.pointee.status, at: self, to: queue)
       }
+      if sharing != 0 { receiveEnds(index) }
       if event.pointee.status == .ok {
         return context.complete(index, length: event.pointee.length, at: self, to: queue)
       }
@@ -132,13 +135,16 @@ extension Port {
   /// goes first: messages that wait for their completions' room.
   @inline(never)
   private func findSpareCompletion() -> Bool {
-    if !reserveSpareCompletion() { return false }
+    if !findRoom() { return false }
     context._withUnsafeGuaranteedRef { $0.takeBacklog() }
-    return hasSpareCompletion || reserveSpareCompletion()
+    return findRoom()
   }
 
-  func reserveSpareCompletion() -> Bool {
-    hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserveUncounted() }
+  /// Sees to it that there is a spare completion; false when the completion queue has no room for it.
+  func findRoom() -> Bool {
+    if !hasSpareCompletion {
+      hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserveUncounted() }
+    }
     return hasSpareCompletion
   }
 
@@ -242,7 +248,7 @@ extension Port {
   /// A write that carries completion data is told to the target's program.
   @inline(__always)
   private func reportWrite(_ event: UnsafePointer<Event>) {
-    guard event.pointee.flags.contains(.remoteData), hasSpareCompletion else { return }
+    guard event.pointee.flags.contains(.remoteData), takesRemoteWrites, hasSpareCompletion else { return }
     hasSpareCompletion = false
     let source = source(of: event.pointee.connection)
     if source == UInt64.max && reportsUnknownSources { return reportUnknownWriter(event) }
@@ -286,7 +292,7 @@ extension Port {
 
 /// Copies a payload over slices; what does not fit is left out.
 @inline(__always)
-private func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
+func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
   if count == 1 {
     let fitting = min(length, slices.pointee.count)
     if fitting > 0 { memcpy(slices.pointee.base!, payload, fitting) }

@@ -26,9 +26,9 @@ extension ReceiveContext {
     lock()
     defer { unlock() }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
-    guard let index = prepareReceive(pieces, kind, tag, context, flags) else { return tryAgain() }
+    guard let index = prepareReceive(pieces, kind, tag, context, flags, in: queue) else { return tryAgain() }
     if multi == nil { multi = MultiReceives(capacity: unexpected.capacity) }
-    port._withUnsafeGuaranteedRef { $0.needsSpareCompletion = true }
+    port?._withUnsafeGuaranteedRef { $0.needsSpareCompletion = true }
     let entry = receives[index]
     entry.pointee.flags |= UInt32(FI_MULTI_RECV)
     entry.pointee.connection = wanted
@@ -51,7 +51,7 @@ extension ReceiveContext {
         tagged: isTagged, tag: entry.pointee.tag, ignore: entry.pointee.ignore, from: entry.pointee.connection)
     {
       let port = unexpected[message].pointee.port
-      guard hand(message, to: index, now) else {
+      guard hand(message, to: index, hasRoom: false, now) else {
         multi.isBacklogged = true
         break
       }
@@ -67,37 +67,44 @@ extension ReceiveContext {
     multi.isBacklogged = !matchHeld(tagged: false, now) || !matchHeld(tagged: true, now)
   }
 
-  /// False when a message lacks room for its completion.
+  /// False when a message lacks room for its completion. Those behind it lack it too, but for those of other ports of a
+  /// shared context.
   private func matchHeld(tagged isTagged: Bool, _ now: Instant) -> Bool {
     var message = unexpected.first(tagged: isTagged)
+    var isDone = true
     while message != .max {
       let held = unexpected[message].pointee
-      if let index = receives.take(tagged: isTagged, tag: held.tag, from: held.connection),
-        !hand(message, to: index, now)
-      {
-        return false
+      if let index = receives.find(tagged: isTagged, tag: held.tag, from: held.connection) {
+        let isMulti = receives[index].pointee.isMulti
+        let hasRoom = !isMulti && !isShared
+        if hasRoom || held.port.unsafelyUnwrapped._withUnsafeGuaranteedRef({ $0.findRoom() }) {
+          if !isMulti { receives.unlink(index) }
+          _ = hand(message, to: index, hasRoom: hasRoom, now)
+        } else {
+          isDone = false
+        }
       }
       message = held.next
     }
-    return true
+    return isDone
   }
 
   // MARK: Messages
 
-  /// Puts a held message into a buffer; false when there is no room for its completion.
-  func pack(_ message: UInt32, into index: UInt32, at port: Port, _ now: Instant) -> Bool {
-    guard let multi, port.hasSpareCompletion || port.reserveSpareCompletion() else { return false }
+  /// Puts a held message into a buffer. Its completion has room: the port's spare one.
+  func pack(_ message: UInt32, into index: UInt32, at port: Port, _ now: Instant) {
+    guard let multi else { return }
     let found = unexpected[message].pointee
     unexpected.unlink(message)
     unexpected.free(message)
     var packed = PackedMessage(
-      buffer: index, connection: found.connection, flags: found.flags, tag: found.tag, data: found.data)
+      buffer: index, port: .passUnretained(port), connection: found.sender, flags: found.flags, tag: found.tag,
+      data: found.data)
     place(&packed, found.length, at: port)
     let name = TransferName.packed(multi.add(packed), of: number)
     withUnsafePointer(to: packed.place) {
       port.transport.acceptHeld(found.handle, $0, count: 1, cookie: name, now: now)
     }
-    return true
   }
 
   /// Puts a message that starts into a buffer. Its completion has room: the port's spare one.
@@ -108,8 +115,8 @@ extension ReceiveContext {
     guard let multi else { return }
     let length = event.pointee.length
     var packed = PackedMessage(
-      buffer: index, connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
-      data: event.pointee.data)
+      buffer: index, port: .passUnretained(port), connection: event.pointee.connection, flags: event.pointee.flags,
+      tag: event.pointee.tag, data: event.pointee.data)
     place(&packed, length, at: port)
     guard let payload = event.pointee.payload else {
       let name = TransferName.packed(multi.add(packed), of: number)
@@ -143,6 +150,15 @@ extension ReceiveContext {
     finish(packed, length, status, at: port, to: queue)
   }
 
+  /// A port leaves a shared context: what was arriving at it is cancelled.
+  func endPacked(at port: Port) {
+    guard let multi else { return }
+    let place = Unmanaged.passUnretained(port).toOpaque()
+    while let packed = multi.removeFirst(at: place) {
+      finish(packed, 0, .closed, at: port, to: port.binding.receiveQueue)
+    }
+  }
+
   /// Reports a message, and with the last one that its buffer is the program's again.
   private func finish(
     _ message: PackedMessage, _ length: UInt64, _ status: TransportStatus, at port: Port,
@@ -162,7 +178,7 @@ extension ReceiveContext {
     guard isLast else { return }
     if state == .cancelled { return endCancelled(message.buffer) }
     receives.free(message.buffer)
-    self.queue._withUnsafeGuaranteedRef { $0.unreserve() }
+    self.queue?._withUnsafeGuaranteedRef { $0.unreserve() }
   }
 
   private func report(
@@ -203,6 +219,7 @@ extension ReceiveContext {
   }
 
   private func endCancelled(_ index: UInt32) {
+    guard let queue = answerQueue(for: nil) else { return receives.free(index) }
     fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
   }
 }
