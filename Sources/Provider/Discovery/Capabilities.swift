@@ -20,7 +20,7 @@ package enum Capabilities {
   package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE }
   /// What an endpoint is the target of.
   package static var receive: UInt64 {
-    transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_DIRECTED_RECV
+    transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_DIRECTED_RECV | FI_RMA_EVENT
   }
   package static var domain: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
   package static var all: UInt64 { transmit | receive | domain }
@@ -34,7 +34,9 @@ package enum Capabilities {
     let receive = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | FI_DIRECTED_RECV
     return shared | transmit | receive | FI_AV_USER_ID | FI_PEER
   }
-  package static var secondary: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE }
+  package static var secondary: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE | FI_RMA_EVENT }
+  /// Secondary ones that cost something where they are not asked for.
+  package static var costly: UInt64 { FI_SOURCE | FI_RMA_EVENT }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
   package static var ignoredForTransmit: UInt64 {
@@ -83,8 +85,7 @@ package enum Capabilities {
   package static var memoryRegionCount: Int { 65_536 }
   package static var completionQueueCount: Int { 65_536 }
   package static var endpointCount: Int { 32_768 }
-  /// Counters arrive together with fi_cntr_open.
-  package static var counterCount: Int { 0 }
+  package static var counterCount: Int { 65_536 }
   /// FI_TAG_GENERIC: all 64 bits of a tag, without fields.
   package static var tagFormat: UInt64 { 0xAAAA_AAAA_AAAA_AAAA }
 }

@@ -61,12 +61,12 @@ package struct ProviderInfo {
   // MARK: Capabilities
 
   /// The endpoint's capabilities: everything without hints; else what was hinted, the directions that a hinted kind of
-  /// transfer implies, and the secondary capabilities that cost nothing. FI_SOURCE costs: only on request.
+  /// transfer implies, and the secondary capabilities that cost nothing.
   private var capabilities: UInt64 {
     let hinted = hints?.caps ?? 0
     if hinted == 0 { return type.all }
-    let unasked = Capabilities.secondary & ~FI_SOURCE
-    return directed(hinted & (Capabilities.primary | FI_SOURCE) | type.all & unasked)
+    let unasked = Capabilities.secondary & ~Capabilities.costly
+    return directed(hinted & (Capabilities.primary | Capabilities.costly) | type.all & unasked)
   }
 
   /// The capabilities of one direction, `offered` being all that belong to it: those of the endpoint, cut to the ones

@@ -15,16 +15,19 @@ package final class Port {
     package var addresses: Unmanaged<AddressVector>
     package var transmitQueue: Unmanaged<CompletionQueue>
     package var receiveQueue: Unmanaged<CompletionQueue>
+    package var counters: BoundCounters
 
     /// One completion queue may be missing; its operations are then refused.
     package init(
-      domain: Domain, addresses: AddressVector, transmitQueue: CompletionQueue, receiveQueue: CompletionQueue
+      domain: Domain, addresses: AddressVector, transmitQueue: CompletionQueue, receiveQueue: CompletionQueue,
+      counters: BoundCounters = BoundCounters()
     ) {
       self.domain = .passUnretained(domain)
       self.engine = .passUnretained(domain.engine)
       self.addresses = .passUnretained(addresses)
       self.transmitQueue = .passUnretained(transmitQueue)
       self.receiveQueue = .passUnretained(receiveQueue)
+      self.counters = counters
     }
   }
 
@@ -35,6 +38,12 @@ package final class Port {
   package let messageTransmitFlags: UInt64
   package private(set) var receiveFlags: UInt64
   package let messageReceiveFlags: UInt64
+  /// What is counted at all; see Port+Counters.
+  let countsOperations: Bool
+  let countsReceives: Bool
+  let countsRemotes: Bool
+  /// FI_COMPLETION where every operation's end is counted and none may be silent, else 0.
+  let countedFlags: UInt64
   let directsMessages: Bool
   let directsTagged: Bool
   var socket: UDPSocket
@@ -85,6 +94,11 @@ package final class Port {
     messageReceiveFlags = options.messageReceiveFlags
     transmitFlags = options.transmitFlags | options.messageTransmitFlags
     receiveFlags = options.receiveFlags | options.messageReceiveFlags
+    countsOperations = binding.counters.countTransmits
+    countsReceives = binding.counters.receive != nil
+    // The counters of regions count through endpoints with this capability.
+    countsRemotes = binding.counters.countRemotes || options.capabilities & FI_RMA_EVENT != 0
+    countedFlags = countsOperations ? FI_COMPLETION : 0
     directsMessages = options.isDirected(tagged: false)
     directsTagged = options.isDirected(tagged: true)
     let address = PeerAddress(words: socket.localAddress.words)
