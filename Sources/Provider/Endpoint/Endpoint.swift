@@ -54,6 +54,8 @@ package final class Endpoint {
   }
 
   package var isEnabled: Bool { port != nil }
+  /// Where receives are posted; nil until the endpoint is enabled.
+  package var receiver: Unmanaged<ReceiveContext>? { port?.context }
 
   // MARK: Attributes
 

@@ -1,22 +1,10 @@
 import CFabric
 import Transport
 
-// What endpoints with counters do besides completing operations. Others pay one branch on a constant of the port.
+// What endpoints with counters do besides completing operations; receives count in their context. Others pay one branch on a constant of the port.
 extension Port {
   @inline(__always)
   private var counters: BoundCounters { binding.counters }
-
-  /// A message was received.
-  @inline(never)
-  func countReceive(_ bytes: UInt64) {
-    counters.receive?._withUnsafeGuaranteedRef { $0.count(bytes) }
-  }
-
-  /// A receive has failed.
-  @inline(never)
-  func countFailedReceive() {
-    counters.receive?._withUnsafeGuaranteedRef { $0.countError() }
-  }
 
   /// An operation of this side has ended: `flags` are those of its completion.
   @inline(never)
