@@ -53,7 +53,7 @@ final class Hints {
     Case("all capabilities", true) { $0.info.pointee.caps = Capabilities.all },
     Case("atomics", false) { $0.info.pointee.caps = FI_ATOMIC },
     Case("multi-receive", false) { $0.info.pointee.caps = FI_MSG | FI_MULTI_RECV },
-    Case("counted writes", false) { $0.info.pointee.caps = FI_RMA | FI_RMA_EVENT },
+    Case("counted writes", true) { $0.info.pointee.caps = FI_RMA | FI_RMA_EVENT },
     Case("device memory", false) { $0.info.pointee.caps = FI_MSG | FI_HMEM },
     Case("every mode bit", true) { $0.info.pointee.mode = ~0 },
     Case("any socket address", true) { $0.info.pointee.addr_format = UInt32(FI_SOCKADDR) },
