@@ -59,6 +59,12 @@ private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePoi
     case UInt32(FI_CLASS_EQ):
       if flags != 0 { throw .badFlags }
       try endpoint.bind(object(bfid, lfp_eq.self))
+    case UInt32(FI_CLASS_SRX_CTX):
+      if flags != 0 { throw .badFlags }
+      try endpoint.bind(object(bfid, lfp_srx.self))
+    case UInt32(FI_CLASS_STX_CTX):
+      if flags != 0 { throw .badFlags }
+      try endpoint.bind(object(bfid, lfp_stx.self))
     default: throw flags != 0 ? .badFlags : .invalidArgument
     }
   }
@@ -77,8 +83,10 @@ private func ep_control(
       let handle = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: lfp_ep.self)
       handle.pointee.receiver = endpoint.receiver?.toOpaque()
       let ep = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
-      ep.pointee.msg = UnsafeMutablePointer(&messageOps)
-      ep.pointee.tagged = UnsafeMutablePointer(&taggedOps)
+      ep.pointee.msg =
+        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
+      ep.pointee.tagged =
+        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
       ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
     case Int(FI_GETOPSFLAG):
       guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }

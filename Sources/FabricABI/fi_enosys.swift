@@ -34,14 +34,6 @@ func no_domain_scalable_ep(
   _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_info>?,
   _: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _: UnsafeMutableRawPointer?
 ) -> Int32 { notBuilt }
-func no_domain_stx_ctx(
-  _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_tx_attr>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_stx>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
-func no_domain_srx_ctx(
-  _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_rx_attr>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
 func no_domain_query_collective(
   _: UnsafeMutablePointer<fid_domain>?, _: fi_collective_op, _: UnsafeMutablePointer<fi_collective_attr>?, _: UInt64
 ) -> Int32 { notBuilt }
@@ -56,13 +48,6 @@ func no_av_av_set(
   _: UnsafeMutablePointer<fid_av>?, _: UnsafeMutablePointer<fi_av_set_attr>?,
   _: UnsafeMutablePointer<UnsafeMutablePointer<fid_av_set>?>?, _: UnsafeMutableRawPointer?
 ) -> Int32 { notBuilt }
-func no_av_insert_auth_key(
-  _: UnsafeMutablePointer<fid_av>?, _: UnsafeRawPointer?, _: Int, _: UnsafeMutablePointer<UInt64>?, _: UInt64
-) -> Int32 { notBuilt }
-func no_av_lookup_auth_key(
-  _: UnsafeMutablePointer<fid_av>?, _: UInt64, _: UnsafeMutableRawPointer?, _: UnsafeMutablePointer<Int>?
-) -> Int32 { notBuilt }
-func no_av_set_user_id(_: UnsafeMutablePointer<fid_av>?, _: UInt64, _: UInt64, _: UInt64) -> Int32 { notBuilt }
 
 // MARK: Completion queues
 

@@ -41,12 +41,13 @@ package struct ProviderInfo {
       try fillAddresses(info, choice)
       try fillFabric(info.pointee.fabric_attr, choice)
       try fillDomain(info.pointee.domain_attr, choice)
+      try fillKey(info.pointee.ep_attr)
     } catch {
       InfoMemory.free(info)
       throw error
     }
     let caps = self.capabilities
-    info.pointee.caps = caps & ~Capabilities.domain | communication(choice)
+    info.pointee.caps = caps & ~Capabilities.locality | communication(choice)
     info.pointee.handle = hints?.handle
     fillEndpoint(&info.pointee.ep_attr.pointee, caps)
     fillTransmit(&info.pointee.tx_attr.pointee, caps)
@@ -65,8 +66,8 @@ package struct ProviderInfo {
   private var capabilities: UInt64 {
     let hinted = hints?.caps ?? 0
     if hinted == 0 { return type.all }
-    let unasked = Capabilities.secondary & ~Capabilities.costly
-    return directed(hinted & (Capabilities.primary | Capabilities.costly) | type.all & unasked)
+    let unasked = Capabilities.secondary & ~Capabilities.onRequest
+    return directed(hinted & (Capabilities.primary | Capabilities.onRequest) | type.all & unasked)
   }
 
   /// The capabilities of one direction, `offered` being all that belong to it: those of the endpoint, cut to the ones
@@ -86,7 +87,7 @@ package struct ProviderInfo {
 
   /// A loopback interface reaches this host only; it says otherwise just where a program insists.
   private func communication(_ choice: AddressChoice) -> UInt64 {
-    choice.interface.isLoopback ? FI_LOCAL_COMM | (hints?.caps ?? 0) & FI_REMOTE_COMM : Capabilities.domain
+    choice.interface.isLoopback ? FI_LOCAL_COMM | (hints?.caps ?? 0) & FI_REMOTE_COMM : Capabilities.locality
   }
 
   // MARK: Attributes
@@ -141,12 +142,30 @@ package struct ProviderInfo {
     attributes.pointee.rx_ctx_cnt = Capabilities.endpointCount
     attributes.pointee.max_ep_tx_ctx = 1
     attributes.pointee.max_ep_rx_ctx = 1
+    attributes.pointee.max_ep_stx_ctx = Capabilities.endpointCount
+    attributes.pointee.max_ep_srx_ctx = Capabilities.endpointCount
     attributes.pointee.cntr_cnt = Capabilities.counterCount
     attributes.pointee.mr_iov_limit = Capabilities.memoryIovLimit
     attributes.pointee.mr_cnt = Capabilities.memoryRegionCount
-    attributes.pointee.caps = Capabilities.domain
+    let requested = hints.map { $0.caps | ($0.domain_attr?.pointee.caps ?? 0) } ?? 0
+    attributes.pointee.caps = requested == 0 ? Capabilities.domain : domainCapabilities(requested)
+    attributes.pointee.max_ep_auth_key = Capabilities.keysPerEndpoint
+    if let hint, version >= APIVersion(1, 5) {
+      attributes.pointee.auth_key = try InfoMemory.key(hint.auth_key, hint.auth_key_size)
+      attributes.pointee.auth_key_size = hint.auth_key_size
+    }
     attributes.pointee.max_cntr_value = .max
     attributes.pointee.max_err_cntr_value = .max
+  }
+
+  private func domainCapabilities(_ requested: UInt64) -> UInt64 {
+    Capabilities.locality | requested & Capabilities.addressing
+  }
+
+  private func fillKey(_ attributes: UnsafeMutablePointer<fi_ep_attr>) throws(FabricError) {
+    guard let hint = hints?.ep_attr?.pointee, version >= APIVersion(1, 5) else { return }
+    attributes.pointee.auth_key = try InfoMemory.key(hint.auth_key, hint.auth_key_size)
+    attributes.pointee.auth_key_size = hint.auth_key_size
   }
 
   private func fillEndpoint(_ attributes: inout fi_ep_attr, _ caps: UInt64) {
@@ -164,8 +183,8 @@ package struct ProviderInfo {
       attributes.max_order_waw_size = chosen(hint.max_order_waw_size, type.maximumOrderWAW)
     }
     attributes.mem_tag_format = type.tagFormat
-    attributes.tx_ctx_cnt = 1
-    attributes.rx_ctx_cnt = 1
+    attributes.tx_ctx_cnt = contexts(hint?.tx_ctx_cnt)
+    attributes.rx_ctx_cnt = contexts(hint?.rx_ctx_cnt)
   }
 
   private func fillTransmit(_ attributes: inout fi_tx_attr, _ caps: UInt64) {
@@ -186,6 +205,11 @@ package struct ProviderInfo {
     attributes.msg_order = type.messageOrder
     attributes.size = chosen(hint?.size, configuration.rxSize)
     attributes.iov_limit = chosen(hint?.iov_limit, Capabilities.iovLimit)
+  }
+
+  /// Contexts of an endpoint: FI_SHARED_CONTEXT for who wants that, else one.
+  private func contexts(_ hint: Int?) -> Int {
+    hint == EndpointOptions.sharedContext ? EndpointOptions.sharedContext : 1
   }
 
   private func chosen(_ hint: Int?, _ standard: Int) -> Int { hint.map { $0 == 0 ? standard : $0 } ?? standard }

@@ -26,16 +26,19 @@ package final class Endpoint {
   private var discardingQueue: CompletionQueue?
   private var addresses: AddressVector?
   private var eventQueue: EventQueue?
+  private var sharedReceives: SharedReceiveContext?
+  private var sharedTransmits: SharedTransmitContext?
   /// FI_OPT_MIN_MULTI_RECV.
   private var minimumMultiReceive = 16 * 1024
 
   /// Opens an endpoint as an entry of fi_getinfo describes it, at its source address or at the address of the domain's
   /// interface.
   ///
-  /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
+  /// Throws FI_EINVAL for attributes that this provider never offers and for several contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    let options = try Self.options(info)
+    var options = try Self.options(info)
+    options.key = try Self.key(info, domain)
     let address = try Self.sourceAddress(info)
     self.init(domain, options, address.family, try EndpointSocket.open(at: address))
   }
@@ -68,10 +71,16 @@ package final class Endpoint {
     else {
       throw .invalidArgument
     }
-    if UInt(bitPattern: endpoint.tx_ctx_cnt) > 1 || UInt(bitPattern: endpoint.rx_ctx_cnt) > 1 {
-      throw .notImplemented
-    }
     var options = EndpointOptions()
+    options.sharesTransmits = endpoint.tx_ctx_cnt == EndpointOptions.sharedContext
+    options.sharesReceives = endpoint.rx_ctx_cnt == EndpointOptions.sharedContext
+    let hasSeveral =
+      !options.sharesTransmits && UInt(bitPattern: endpoint.tx_ctx_cnt) > 1
+      || !options.sharesReceives && UInt(bitPattern: endpoint.rx_ctx_cnt) > 1
+    if hasSeveral {
+      throw .invalidArgument.because(
+        .endpointControl, "several contexts belong to a scalable endpoint", in: "fi_endpoint")
+    }
     options.capabilities = info.pointee.caps
     let configuration = Configuration.current
     options.transmitQueueSize = try size(transmit.size, configuration.txSize, limit: Capabilities.maximumQueueSize)
@@ -88,6 +97,17 @@ package final class Endpoint {
     options.transmitFlags = transmit.op_flags
     options.receiveFlags = receive.op_flags
     return options
+  }
+
+  /// The endpoint's own key, or else the domain's.
+  private static func key(_ info: UnsafePointer<fi_info>, _ domain: Domain) throws(FabricError) -> AuthorizationKey? {
+    guard domain.fabric.apiVersion >= APIVersion(1, 5), let attributes = info.pointee.ep_attr,
+      attributes.pointee.auth_key_size != 0
+    else { return domain.key }
+    guard !domain.hasVectorKeys,
+      let key = AuthorizationKey(attributes.pointee.auth_key, attributes.pointee.auth_key_size)
+    else { throw .invalidArgument }
+    return key
   }
 
   /// A size_t attribute, 0 standing for `standard`. Throws FI_EINVAL above `limit`.
@@ -186,6 +206,29 @@ package final class Endpoint {
     eventQueue = queue
   }
 
+  /// Binds the receive context that it shares with others. Throws FI_EINVAL when one is bound already.
+  package func bind(_ context: SharedReceiveContext) throws(FabricError) {
+    if context.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(sharedReceives != nil)
+    context.addBinding()
+    sharedReceives = context
+  }
+
+  /// Binds the transmit context that it shares with others. Throws FI_EINVAL when one is bound already.
+  package func bind(_ context: SharedTransmitContext) throws(FabricError) {
+    if context.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(sharedTransmits != nil)
+    context.addBinding()
+    sharedTransmits = context
+  }
+
+  /// Whether receives are posted on a shared context, not here.
+  package var sharesReceives: Bool { sharedReceives != nil }
+
   // MARK: Enabling
 
   /// Starts the endpoint. Throws FI_EOPBADSTATE when it is enabled already, FI_ENOAV without an address vector, FI_ENOCQ
@@ -195,16 +238,25 @@ package final class Endpoint {
     defer { domain.engine.unlock() }
     if port != nil { throw .badState }
     guard let addresses else { throw .noAddressVector }
-    let either = try bindMissingQueues()
     guard socket != nil else { throw .badState }
+    if options.sharesReceives && sharedReceives == nil || options.sharesTransmits && sharedTransmits == nil {
+      throw .invalidArgument.because(
+        .endpointControl, "FI_SHARED_CONTEXT without a shared context that is bound", in: "fi_enable")
+    }
+    if let sharedTransmits { options.transmitQueueSize = sharedTransmits.size }
+    let either = try bindMissingQueues()
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
-    let configuration = try EndpointSocket.configuration(
+    var configuration = try EndpointSocket.configuration(
       for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
+    if domain.hasVectorKeys { configuration.authorizations = addresses.authorizations }
+    if let key = options.key { configuration.authorizations.append(key.digest) }
     let binding = Port.Binding(
       domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
       receiveQueue: receiveQueue ?? either, counters: counters)
-    let made = Port(binding: binding, options: options, socket: socket.take()!, configuration: configuration)
+    let made = Port(
+      binding: binding, options: options, socket: socket.take()!, configuration: configuration,
+      sharing: sharedReceives?.context, transmits: sharedTransmits)
     port = made
     portReference = .passUnretained(made)
     do throws(FabricError) {
@@ -212,6 +264,7 @@ package final class Endpoint {
     } catch {
       // The socket went with the port; the endpoint can only be closed.
       domain.engine.remove(made)
+      made.releaseReservations()
       port = nil
       portReference = nil
       throw error
@@ -270,6 +323,10 @@ package final class Endpoint {
     receiveQueue?.removeBinding()
     addresses?.removeBinding()
     eventQueue?.removeBinding()
+    sharedReceives?.removeBinding()
+    sharedTransmits?.removeBinding()
+    sharedReceives = nil
+    sharedTransmits = nil
     transmitQueue = nil
     receiveQueue = nil
     addresses = nil
