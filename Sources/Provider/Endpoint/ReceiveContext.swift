@@ -18,6 +18,10 @@ package final class ReceiveContext {
   /// Where its receives complete, and room for that is set aside when they are posted. Nil of a shared one: there it is
   /// the queue of the port that the message came to, and room is found when it comes.
   let queue: Unmanaged<CompletionQueue>?
+  /// Counts its receives; where it is nil the port's own counter does.
+  let counter: Unmanaged<Counter>?
+  /// Receives are counted: here, or by a port that takes its messages to this context.
+  var isCounted: Bool
   /// Without completion queue nothing may be posted.
   let hasQueue: Bool
   /// Several ports take their receives from here (fi_srx_context).
@@ -50,12 +54,14 @@ package final class ReceiveContext {
 
   /// `messages`: most messages that may wait for their receives. Shared without a `queue`.
   package init(
-    number: UInt16, engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>?, options: EndpointOptions,
-    messages: Int
+    number: UInt16, engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>?,
+    counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int
   ) {
     self.number = number
     self.engine = engine
     self.queue = queue
+    self.counter = counter
+    isCounted = counter != nil
     isShared = queue == nil
     hasQueue = isShared || options.hasReceiveQueue
     iovLimit = options.iovLimit
@@ -151,6 +157,7 @@ package final class ReceiveContext {
       queue._withUnsafeGuaranteedRef { $0.unreserve() }
     }
     receives.free(index)
+    if isCounted { countReceive(length, at: port) }
   }
 
   /// Ends a receive with an error entry. `port` is where its message comes from; nil of one that was not matched.
@@ -170,5 +177,19 @@ package final class ReceiveContext {
         errorData: errorData)
     }
     receives.free(index)
+    // From an unknown source, it is received all the same.
+    if isCounted && code == FI_EADDRNOTAVAIL, let port { return countReceive(UInt64(length), at: port) }
+    if isCounted { (counter ?? port?.binding.counters.receive)?._withUnsafeGuaranteedRef { $0.countError() } }
+  }
+
+  /// Counts the end of one message in a buffer for many.
+  func countPacked(_ bytes: UInt64, isError: Bool, at port: Port) {
+    if !isError { return countReceive(bytes, at: port) }
+    (counter ?? port.binding.counters.receive)?._withUnsafeGuaranteedRef { $0.countError() }
+  }
+
+  @inline(never)
+  private func countReceive(_ bytes: UInt64, at port: Port) {
+    (counter ?? port.binding.counters.receive)?._withUnsafeGuaranteedRef { $0.count(bytes) }
   }
 }

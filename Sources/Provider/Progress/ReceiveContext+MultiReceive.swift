@@ -175,6 +175,9 @@ extension ReceiveContext {
     if message.flags.contains(.remoteData) { completion.flags |= FI_REMOTE_CQ_DATA }
     if isLast && state == .used { completion.flags |= FI_MULTI_RECV }
     report(completion, message, length, status, at: port, to: queue)
+    if isCounted {
+      countPacked(length, isError: status != .ok || length > UInt64(message.place.count), at: port)
+    }
     guard isLast else { return }
     if state == .cancelled { return endCancelled(message.buffer) }
     receives.free(message.buffer)
