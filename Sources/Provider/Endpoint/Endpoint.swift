@@ -32,7 +32,8 @@ package final class Endpoint {
   /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    let options = try Self.options(info)
+    var options = try Self.options(info)
+    options.key = try Self.key(info, domain)
     let address = try Self.sourceAddress(info)
     self.init(domain, options, address.family, try EndpointSocket.open(at: address))
   }
@@ -85,6 +86,17 @@ package final class Endpoint {
     options.transmitFlags = transmit.op_flags
     options.receiveFlags = receive.op_flags
     return options
+  }
+
+  /// The endpoint's own key, or else the domain's.
+  private static func key(_ info: UnsafePointer<fi_info>, _ domain: Domain) throws(FabricError) -> AuthorizationKey? {
+    guard domain.fabric.apiVersion >= APIVersion(1, 5), let attributes = info.pointee.ep_attr,
+      attributes.pointee.auth_key_size != 0
+    else { return domain.key }
+    guard !domain.hasVectorKeys,
+      let key = AuthorizationKey(attributes.pointee.auth_key, attributes.pointee.auth_key_size)
+    else { throw .invalidArgument }
+    return key
   }
 
   /// A size_t attribute, 0 standing for `standard`. Throws FI_EINVAL above `limit`.
@@ -184,8 +196,10 @@ package final class Endpoint {
     else { throw .noCompletionQueue }
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
-    let configuration = try EndpointSocket.configuration(
+    var configuration = try EndpointSocket.configuration(
       for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
+    if domain.hasVectorKeys { configuration.authorizations = addresses.authorizations }
+    if let key = options.key { configuration.authorizations.append(key.digest) }
     let binding = Port.Binding(
       domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
       receiveQueue: receiveQueue ?? either)
