@@ -196,7 +196,7 @@ extension TransportEndpoint {
     _ connection: UnsafeMutablePointer<Connection>, _ builder: inout PacketBuilder, _ batch: inout TransmitBatch
   ) -> Bool {
     while connection.pointee.nextStart != .max {
-      if operations[connection.pointee.nextStart].pointee.flags.contains(.buffered) { fillRun(connection, &builder) }
+      if connection.pointee.nextStart != connection.pointee.operations.last { fillRun(connection, &builder) }
       let slot = connection.pointee.nextStart
       let entry = operations[slot]
       if !entry.pointee.isStarted && !mayStart(slot, connection) { return false }
