@@ -19,9 +19,14 @@ extension lfp_fabric: Handle { typealias Object = Fabric }
 extension lfp_domain: Handle { typealias Object = Domain }
 extension lfp_eq: Handle { typealias Object = EventQueue }
 extension lfp_cq: Handle { typealias Object = CompletionQueue }
+extension lfp_cntr: Handle { typealias Object = Counter }
+extension lfp_wait: Handle { typealias Object = WaitSet }
+extension lfp_poll: Handle { typealias Object = PollSet }
 extension lfp_av: Handle { typealias Object = AddressVector }
 extension lfp_mr: Handle { typealias Object = MemoryRegion }
 extension lfp_ep: Handle { typealias Object = Endpoint }
+extension lfp_srx: Handle { typealias Object = SharedReceiveContext }
+extension lfp_stx: Handle { typealias Object = SharedTransmitContext }
 
 /// Calls `body` with the object behind a program's handle, without retaining it: the handle keeps it alive.
 @inline(__always)

@@ -52,15 +52,19 @@ private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePoi
     let endpoint = object(fid, lfp_ep.self)
     switch UInt32(truncatingIfNeeded: bfid.pointee.fclass) {
     case UInt32(FI_CLASS_CQ): try endpoint.bind(object(bfid, lfp_cq.self), flags: flags)
-    case UInt32(FI_CLASS_CNTR):
-      let known = FI_SEND | FI_RECV | FI_READ | FI_WRITE | FI_REMOTE_READ | FI_REMOTE_WRITE
-      throw flags & ~known == 0 ? .notImplemented : .badFlags
+    case UInt32(FI_CLASS_CNTR): try endpoint.bind(object(bfid, lfp_cntr.self), flags: flags)
     case UInt32(FI_CLASS_AV):
       if flags != 0 { throw .badFlags }
       try endpoint.bind(object(bfid, lfp_av.self))
     case UInt32(FI_CLASS_EQ):
       if flags != 0 { throw .badFlags }
       try endpoint.bind(object(bfid, lfp_eq.self))
+    case UInt32(FI_CLASS_SRX_CTX):
+      if flags != 0 { throw .badFlags }
+      try endpoint.bind(object(bfid, lfp_srx.self))
+    case UInt32(FI_CLASS_STX_CTX):
+      if flags != 0 { throw .badFlags }
+      try endpoint.bind(object(bfid, lfp_stx.self))
     default: throw flags != 0 ? .badFlags : .invalidArgument
     }
   }
@@ -79,8 +83,10 @@ private func ep_control(
       let handle = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: lfp_ep.self)
       handle.pointee.receiver = endpoint.receiver?.toOpaque()
       let ep = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
-      ep.pointee.msg = UnsafeMutablePointer(&messageOps)
-      ep.pointee.tagged = UnsafeMutablePointer(&taggedOps)
+      ep.pointee.msg =
+        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
+      ep.pointee.tagged =
+        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
       ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
     case Int(FI_GETOPSFLAG):
       guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }

@@ -53,7 +53,7 @@ final class Hints {
     Case("all capabilities", true) { $0.info.pointee.caps = Capabilities.all },
     Case("atomics", false) { $0.info.pointee.caps = FI_ATOMIC },
     Case("multi-receive", false) { $0.info.pointee.caps = FI_MSG | FI_MULTI_RECV },
-    Case("counted writes", false) { $0.info.pointee.caps = FI_RMA | FI_RMA_EVENT },
+    Case("counted writes", true) { $0.info.pointee.caps = FI_RMA | FI_RMA_EVENT },
     Case("device memory", false) { $0.info.pointee.caps = FI_MSG | FI_HMEM },
     Case("every mode bit", true) { $0.info.pointee.mode = ~0 },
     Case("any socket address", true) { $0.info.pointee.addr_format = UInt32(FI_SOCKADDR) },
@@ -83,8 +83,9 @@ final class Hints {
     Case("8 bytes of completion data", true) { $0.domain.pointee.cq_data_size = 8 },
     Case("9 bytes of completion data", false) { $0.domain.pointee.cq_data_size = 9 },
     Case("SIZE_MAX bytes of completion data", false) { $0.domain.pointee.cq_data_size = -1 },
-    Case("counters", false) { $0.domain.pointee.cntr_cnt = 1 },
-    Case("counters before 1.5", true, APIVersion(1, 4)) { $0.domain.pointee.cntr_cnt = 1 },
+    Case("counters", true) { $0.domain.pointee.cntr_cnt = 1 },
+    Case("more counters", false) { $0.domain.pointee.cntr_cnt = Capabilities.counterCount + 1 },
+    Case("counters before 1.5", true, APIVersion(1, 4)) { $0.domain.pointee.cntr_cnt = -1 },
     Case("regions of several pieces", true) { $0.domain.pointee.mr_iov_limit = Capabilities.memoryIovLimit },
     Case("regions of more pieces", false) { $0.domain.pointee.mr_iov_limit = Capabilities.memoryIovLimit + 1 },
     Case("domain capabilities", true) { $0.domain.pointee.caps = FI_LOCAL_COMM | FI_REMOTE_COMM },
@@ -115,7 +116,9 @@ final class Hints {
     Case("messages of SIZE_MAX", true) { $0.endpoint.pointee.max_msg_size = -1 },
     Case("one context", true) { $0.endpoint.pointee.tx_ctx_cnt = 1 },
     Case("two transmit contexts", false) { $0.endpoint.pointee.tx_ctx_cnt = 2 },
-    Case("a shared receive context", false) { $0.endpoint.pointee.rx_ctx_cnt = -1 },
+    Case("a shared receive context", true) { $0.endpoint.pointee.rx_ctx_cnt = -1 },
+    Case("a shared transmit context", true) { $0.endpoint.pointee.tx_ctx_cnt = -1 },
+    Case("as many contexts as there are numbers but one", false) { $0.endpoint.pointee.tx_ctx_cnt = -2 },
     Case("write after read order of RMA", false) {
       $0.info.pointee.caps = FI_RMA
       $0.endpoint.pointee.max_order_war_size = 1

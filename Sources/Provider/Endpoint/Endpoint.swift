@@ -21,15 +21,20 @@ package final class Endpoint {
 
   private var transmitQueue: CompletionQueue?
   private var receiveQueue: CompletionQueue?
+  private var counters = BoundCounters()
+  /// Takes the place of completion queues where operations are only counted.
+  private var discardingQueue: CompletionQueue?
   private var addresses: AddressVector?
   private var eventQueue: EventQueue?
+  private var sharedReceives: SharedReceiveContext?
+  private var sharedTransmits: SharedTransmitContext?
   /// FI_OPT_MIN_MULTI_RECV.
   private var minimumMultiReceive = 16 * 1024
 
   /// Opens an endpoint as an entry of fi_getinfo describes it, at its source address or at the address of the domain's
   /// interface.
   ///
-  /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
+  /// Throws FI_EINVAL for attributes that this provider never offers and for several contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
     var options = try Self.options(info)
@@ -66,10 +71,16 @@ package final class Endpoint {
     else {
       throw .invalidArgument
     }
-    if UInt(bitPattern: endpoint.tx_ctx_cnt) > 1 || UInt(bitPattern: endpoint.rx_ctx_cnt) > 1 {
-      throw .notImplemented
-    }
     var options = EndpointOptions()
+    options.sharesTransmits = endpoint.tx_ctx_cnt == EndpointOptions.sharedContext
+    options.sharesReceives = endpoint.rx_ctx_cnt == EndpointOptions.sharedContext
+    let hasSeveral =
+      !options.sharesTransmits && UInt(bitPattern: endpoint.tx_ctx_cnt) > 1
+      || !options.sharesReceives && UInt(bitPattern: endpoint.rx_ctx_cnt) > 1
+    if hasSeveral {
+      throw .invalidArgument.because(
+        .endpointControl, "several contexts belong to a scalable endpoint", in: "fi_endpoint")
+    }
     options.capabilities = info.pointee.caps
     let configuration = Configuration.current
     options.transmitQueueSize = try size(transmit.size, configuration.txSize, limit: Capabilities.maximumQueueSize)
@@ -160,6 +171,21 @@ package final class Endpoint {
     }
   }
 
+  /// Binds a counter to the kinds of operations in `flags`. Throws FI_EBADFLAGS for other flags, FI_EINVAL where a kind
+  /// has its counter already, FI_EDOMAIN for another domain's counter.
+  package func bind(_ counter: Counter, flags: UInt64) throws(FabricError) {
+    guard flags & ~BoundCounters.flags == 0 else {
+      throw .badFlags.because(.endpointControl, "unknown flags with a counter", in: "fi_ep_bind")
+    }
+    if counter.domain !== domain {
+      throw .wrongDomain.because(.endpointControl, "another domain's counter", in: "fi_ep_bind")
+    }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(counters.overlaps(flags))
+    counters.bind(counter, flags: flags)
+  }
+
   /// Binds the address vector. Throws FI_EINVAL when one is bound already.
   package func bind(_ vector: AddressVector) throws(FabricError) {
     if vector.domain !== domain { throw .wrongDomain }
@@ -180,20 +206,45 @@ package final class Endpoint {
     eventQueue = queue
   }
 
+  /// Binds the receive context that it shares with others. Throws FI_EINVAL when one is bound already.
+  package func bind(_ context: SharedReceiveContext) throws(FabricError) {
+    if context.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(sharedReceives != nil)
+    context.addBinding()
+    sharedReceives = context
+  }
+
+  /// Binds the transmit context that it shares with others. Throws FI_EINVAL when one is bound already.
+  package func bind(_ context: SharedTransmitContext) throws(FabricError) {
+    if context.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(sharedTransmits != nil)
+    context.addBinding()
+    sharedTransmits = context
+  }
+
+  /// Whether receives are posted on a shared context, not here.
+  package var sharesReceives: Bool { sharedReceives != nil }
+
   // MARK: Enabling
 
   /// Starts the endpoint. Throws FI_EOPBADSTATE when it is enabled already, FI_ENOAV without an address vector, FI_ENOCQ
-  /// without the completion queues that its capabilities call for, FI_EMFILE and the like.
+  /// where its capabilities call for a completion queue and there is neither that nor a counter, FI_EMFILE and the like.
   package func enable() throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if port != nil { throw .badState }
     guard let addresses else { throw .noAddressVector }
-    let transmits = options.capabilities & (FI_SEND | FI_READ | FI_WRITE) != 0
-    let receives = options.capabilities & FI_RECV != 0
-    guard let either = transmitQueue ?? receiveQueue, !transmits || transmitQueue != nil,
-      !receives || receiveQueue != nil, socket != nil
-    else { throw .noCompletionQueue }
+    guard socket != nil else { throw .badState }
+    if options.sharesReceives && sharedReceives == nil || options.sharesTransmits && sharedTransmits == nil {
+      throw .invalidArgument.because(
+        .endpointControl, "FI_SHARED_CONTEXT without a shared context that is bound", in: "fi_enable")
+    }
+    if let sharedTransmits { options.transmitQueueSize = sharedTransmits.size }
+    let either = try bindMissingQueues()
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
     var configuration = try EndpointSocket.configuration(
@@ -202,8 +253,10 @@ package final class Endpoint {
     if let key = options.key { configuration.authorizations.append(key.digest) }
     let binding = Port.Binding(
       domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
-      receiveQueue: receiveQueue ?? either)
-    let made = Port(binding: binding, options: options, socket: socket.take()!, configuration: configuration)
+      receiveQueue: receiveQueue ?? either, counters: counters)
+    let made = Port(
+      binding: binding, options: options, socket: socket.take()!, configuration: configuration,
+      sharing: sharedReceives?.context, transmits: sharedTransmits)
     port = made
     portReference = .passUnretained(made)
     do throws(FabricError) {
@@ -211,10 +264,44 @@ package final class Endpoint {
     } catch {
       // The socket went with the port; the endpoint can only be closed.
       domain.engine.remove(made)
+      made.releaseReservations()
       port = nil
       portReference = nil
       throw error
     }
+  }
+
+  /// Has a queue that nobody reads take the place of those that counters make up for. Returns one of the queues; throws
+  /// FI_ENOCQ where operations would end untold.
+  private func bindMissingQueues() throws(FabricError) -> CompletionQueue {
+    let transmits = options.capabilities & (FI_SEND | FI_READ | FI_WRITE) != 0
+    let receives = options.capabilities & FI_RECV != 0
+    if transmits && transmitQueue == nil && !counters.countTransmits
+      || receives && receiveQueue == nil && counters.receive == nil
+    {
+      throw .noCompletionQueue.because(.endpointControl, "neither a queue nor a counter is bound", in: "fi_enable")
+    }
+    if transmits && transmitQueue == nil {
+      transmitQueue = boundDiscardingQueue(for: options.transmitQueueSize)
+      options.selectiveTransmit = true
+    }
+    if receives && receiveQueue == nil {
+      receiveQueue = boundDiscardingQueue(for: options.receiveQueueSize + 1)
+      options.selectiveReceive = true
+    }
+    if let either = transmitQueue ?? receiveQueue { return either }
+    if counters.isEmpty { throw .noCompletionQueue }
+    // Only peers do anything here.
+    receiveQueue = boundDiscardingQueue(for: 1)
+    return receiveQueue!
+  }
+
+  private func boundDiscardingQueue(for entries: Int) -> CompletionQueue {
+    let queue = discardingQueue ?? CompletionQueue(discardingIn: domain)
+    discardingQueue = queue
+    queue.addBinding()
+    queue.grow(by: entries)
+    return queue
   }
 
   // MARK: Closing
@@ -236,12 +323,18 @@ package final class Endpoint {
     receiveQueue?.removeBinding()
     addresses?.removeBinding()
     eventQueue?.removeBinding()
+    sharedReceives?.removeBinding()
+    sharedTransmits?.removeBinding()
+    sharedReceives = nil
+    sharedTransmits = nil
     transmitQueue = nil
     receiveQueue = nil
     addresses = nil
     eventQueue = nil
+    counters.unbindAll()
     domain.removeChild()
     engine.unlock()
+    discardingQueue = nil
   }
 
   /// Pumps until all peers have what is theirs: long for operations of the program, briefly for the last

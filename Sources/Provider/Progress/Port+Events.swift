@@ -6,11 +6,11 @@ import Transport
 
 // What the transport tells, turned into matches and completions.
 extension Port {
-  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data would find the
-  /// completion queue full.
+  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data, or a message for a
+  /// shared context, would find the completion queue full.
   func drain(_ now: Instant) {
     while true {
-      if takesRemoteWrites && !hasSpareCompletion {
+      if needsSpareCompletion && !hasSpareCompletion {
         hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserve() }
         if !hasSpareCompletion {
           isSuspended = true
@@ -21,7 +21,7 @@ extension Port {
         isSuspended = true
         return
       }
-      while let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
+      while !countsOperations, let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
       guard let event = transport.pollEvent(now: now) else { break }
       switch event.pointee.kind {
       case .message: messageArrived(event)
@@ -32,7 +32,7 @@ extension Port {
       case .write: writeArrived(event)
       case .writeReceived: writeReceived(event)
       case .read: readArrived(event)
-      case .readAnswered: regionTransfers.end(event.pointee.cookie, in: binding.domain)
+      case .readAnswered: readAnswered(event)
       case .connectionFailed: break
       }
     }
@@ -43,14 +43,15 @@ extension Port {
 
   @inline(__always)
   private func messageArrived(_ event: UnsafePointer<Event>) {
-    guard event.pointee.context == 0 else { return messageForContext(event) }
+    guard event.pointee.context | sharing == 0 else { return messageForContext(event) }
     context._withUnsafeGuaranteedRef { match(event, in: $0, to: binding.receiveQueue) }
   }
 
-  /// A message that names another context than the first.
+  /// A message that names another context than the first, or one for a shared first.
   @inline(never)
   private func messageForContext(_ event: UnsafePointer<Event>) {
     if event.pointee.context >= ReceiveContext.firstInternal { return internalMessage(event) }
+    if event.pointee.context == 0 { return matchShared(event) }
     transport.refuse(.aborted)
   }
 
@@ -78,7 +79,7 @@ extension Port {
   }
 
   @inline(never)
-  private func holdMessage(_ event: UnsafePointer<Event>, in context: ReceiveContext) {
+  func holdMessage(_ event: UnsafePointer<Event>, in context: ReceiveContext, from sender: ConnectionIndex? = nil) {
     // There is an element for every message that the transport can hold.
     let index = context.unexpected.allocate()!
     let entry = context.unexpected[index]
@@ -87,6 +88,7 @@ extension Port {
         connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
         data: event.pointee.data, length: event.pointee.length))
     entry.pointee.port = .passUnretained(self)
+    if let sender { entry.pointee.connection = sender }
     entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index, of: context.number))
     context.unexpected.append(index)
   }
@@ -110,6 +112,7 @@ extension Port {
 
   private func messageReceived(_ event: UnsafePointer<Event>) {
     let index = TransferName.index(event.pointee.cookie)
+    if sharing != 0 { receiveEnds(index) }
     withContext(event.pointee.cookie) { context, queue in
       if event.pointee.status == .ok {
         return context.complete(index, length: event.pointee.length, at: self, to: queue)
@@ -139,6 +142,7 @@ extension Port {
 
   private func operationCompleted(_ event: UnsafePointer<Event>) {
     let operation = OperationContext(event.pointee.cookie)
+    if countsOperations { countOperation(operation.flags, event.pointee.length, event.pointee.status) }
     if event.pointee.status == .ok { return operationSucceeded(operation) }
     outstanding &-= 1
     operationFailed(operation, event.pointee.status)
@@ -188,7 +192,7 @@ extension Port {
         $0.regions.resolve(segment, for: access, into: slices + count, capacity: maximumSlices - count)
       }
       if resolved.status != .ok { return (resolved.status, 0) }
-      if resolved.sliceCount > 0 { transfer.append(resolved.region) }
+      if resolved.sliceCount > 0 { transfer.append(resolved.region, segment.length) }
       count += resolved.sliceCount
     }
     return (.ok, count)
@@ -202,6 +206,7 @@ extension Port {
       guard found.status == .ok else { return transport.refuse(found.status) }
       if let payload = event.pointee.payload {
         scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, found.sliceCount)
+        if countsRemotes { countRemoteWrite(transfer, event.pointee.length) }
         return reportWrite(event)
       }
       guard let name = regionTransfers.begin(transfer, in: binding.domain) else { return transport.refuse(.aborted) }
@@ -210,6 +215,9 @@ extension Port {
   }
 
   private func writeReceived(_ event: UnsafePointer<Event>) {
+    if countsRemotes && event.pointee.status == .ok {
+      countRemoteWrite(regionTransfers[event.pointee.cookie], event.pointee.length)
+    }
     regionTransfers.end(event.pointee.cookie, in: binding.domain)
     if event.pointee.status == .ok { reportWrite(event) }
   }
@@ -225,10 +233,17 @@ extension Port {
     }
   }
 
+  private func readAnswered(_ event: UnsafePointer<Event>) {
+    if countsRemotes && event.pointee.status == .ok {
+      countRemoteRead(regionTransfers[event.pointee.cookie], event.pointee.length)
+    }
+    regionTransfers.end(event.pointee.cookie, in: binding.domain)
+  }
+
   /// A write that carries completion data is told to the target's program.
   @inline(__always)
   private func reportWrite(_ event: UnsafePointer<Event>) {
-    guard event.pointee.flags.contains(.remoteData), hasSpareCompletion else { return }
+    guard event.pointee.flags.contains(.remoteData), takesRemoteWrites, hasSpareCompletion else { return }
     hasSpareCompletion = false
     let source = source(of: event.pointee.connection)
     binding.receiveQueue._withUnsafeGuaranteedRef {
@@ -260,7 +275,7 @@ extension Port {
 
 /// Copies a payload over slices; what does not fit is left out.
 @inline(__always)
-private func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
+func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
   if count == 1 {
     let fitting = min(length, slices.pointee.count)
     if fitting > 0 { memcpy(slices.pointee.base!, payload, fitting) }

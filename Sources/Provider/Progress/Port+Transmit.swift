@@ -43,7 +43,7 @@ extension Port {
     while transport.wantsTransmit && transport.pollTransmit(into: &batch, now: now) {
       guard sendBatch(now) else { break }
     }
-    if batch.isEmpty { takeCompletions() }
+    if batch.isEmpty && !countsOperations { takeCompletions() }
     guard binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep }) else { return }
     let deadline = transport.nextTimeout()
     binding.engine._withUnsafeGuaranteedRef { $0.deadlineMoved(deadline) }
