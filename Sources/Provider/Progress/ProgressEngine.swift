@@ -134,6 +134,7 @@ package final class ProgressEngine {
       ports[index]._withUnsafeGuaranteedRef {
         if $0.hasWork { $0.flush(now) }
         deadline = min(deadline, $0.hasWork ? now &+ Self.retryInterval : $0.nextTimeout)
+        if $0.mustContinue { deadline = now }
       }
     }
     if deadline <= now { return false }
@@ -154,6 +155,7 @@ package final class ProgressEngine {
       ports[index]._withUnsafeGuaranteedRef {
         if $0.hasWork { $0.flush(now) }
         next = min(next, $0.hasWork ? now &+ Self.retryInterval : $0.nextTimeout)
+        if $0.mustContinue { next = now }
       }
     }
     if next > now {
