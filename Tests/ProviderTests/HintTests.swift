@@ -168,7 +168,7 @@ final class Hints {
   func aliasesAcceptTheirProtocolOnly(name: ProviderName) throws {
     let hints = try Hints()
     for other in ProviderName.allCases {
-      hints.endpoint.pointee.protocol = other.endpointProtocol.number
+      hints.endpoint.pointee.protocol = EndpointType.rdm.endpointProtocol(as: other).number
       hints.endpoint.pointee.protocol_version = 0
       #expect(hints.isAccepted(as: name) == (name == other))
     }

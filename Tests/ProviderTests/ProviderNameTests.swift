@@ -96,9 +96,9 @@ import Testing
   }
 
   @Test func everyAliasHasItsUpstreamProtocol() {
-    let protocols = ProviderName.allCases.map { $0.endpointProtocol.number }
+    let protocols = ProviderName.allCases.map { EndpointType.rdm.endpointProtocol(as: $0).number }
     #expect(protocols == [0x8050_4C46, 5, 12, 25, 11, 6])
-    let versions = ProviderName.allCases.map { $0.endpointProtocol.version }
+    let versions = ProviderName.allCases.map { EndpointType.rdm.endpointProtocol(as: $0).version }
     #expect(versions == [1, 0, 1, 1, 1, 2])
   }
 

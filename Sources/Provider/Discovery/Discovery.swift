@@ -26,15 +26,19 @@ package enum Discovery {
     let names = ProviderName.select(
       hint: CString(hints?.pointee.fabric_attr?.pointee.prov_name), filter: configuration.providerFilter,
       aliases: configuration.answersAliases)
-    let willing = names.filter { isWilling($0, hints, version) }
+    var willing: [(name: ProviderName, type: EndpointType)] = []
+    for name in names {
+      for type in types(of: name, hints) where isWilling(name, type, hints, version) { willing.append((name, type)) }
+    }
     guard !willing.isEmpty else { throw .noData }
     let request = try AddressRequest(
       node: node, service: service, flags: flags, hints: hints, interface: configuration.interface)
     let choices = reachable(try request.choices(), hints)
     var list = List()
     do {
-      for name in willing {
-        let info = ProviderInfo(name: name, version: version, hints: hints, configuration: configuration)
+      for (name, type) in willing {
+        let info = ProviderInfo(
+          name: name, type: type, version: version, hints: hints, configuration: configuration)
         for choice in choices where info.isWanted(choice) { list.append(try info.entry(for: choice)) }
       }
     } catch {
@@ -61,10 +65,21 @@ package enum Discovery {
     return info
   }
 
+  /// The endpoint types of a provider that hints leave in question; all of them, for a type that it has not, so that the
+  /// reason is told.
+  private static func types(of name: ProviderName, _ hints: UnsafePointer<fi_info>?) -> [EndpointType] {
+    let offered = EndpointType.offered(as: name)
+    guard let type = hints?.pointee.ep_attr?.pointee.type, let wanted = EndpointType(type), offered.contains(wanted)
+    else { return offered }
+    return [wanted]
+  }
+
   private static func isWilling(
-    _ name: ProviderName, _ hints: UnsafePointer<fi_info>?, _ version: APIVersion
+    _ name: ProviderName, _ type: EndpointType, _ hints: UnsafePointer<fi_info>?, _ version: APIVersion
   ) -> Bool {
-    guard let hints, let obstacle = HintCheck(hints, name: name, version: version).obstacle() else { return true }
+    guard let hints, let obstacle = HintCheck(hints, name: name, type: type, version: version).obstacle() else {
+      return true
+    }
     // Whoever names the provider wants to know why it refuses; others ask every provider for what few have.
     let named = hints.pointee.fabric_attr?.pointee.prov_name != nil
     Log.write(named ? .warn : .info, .fabric) { text in

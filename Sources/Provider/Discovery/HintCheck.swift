@@ -10,20 +10,25 @@ import Datagram
 package struct HintCheck {
   private let hints: fi_info
   private let name: ProviderName
+  private let type: EndpointType
   private let version: APIVersion
 
-  package init(_ hints: UnsafePointer<fi_info>, name: ProviderName, version: APIVersion) {
+  /// The hints are checked for endpoints of `type` under the provider's `name`.
+  package init(
+    _ hints: UnsafePointer<fi_info>, name: ProviderName, type: EndpointType = .rdm, version: APIVersion
+  ) {
     self.hints = hints.pointee
     self.name = name
+    self.type = type
     self.version = version
   }
 
   /// Why the hints cannot be met; nil if they can.
   package func obstacle() -> StaticString? {
-    if let endpoint = hints.ep_attr?.pointee, endpoint.type != FI_EP_UNSPEC, endpoint.type != FI_EP_RDM {
-      return "only reliable datagram endpoints are offered"
+    if let endpoint = hints.ep_attr?.pointee, endpoint.type != FI_EP_UNSPEC, endpoint.type != type.number {
+      return "the endpoint type is another one"
     }
-    if hints.caps & ~Capabilities.all != 0 { return "a capability is not offered" }
+    if hints.caps & ~type.all != 0 { return "a capability is not offered" }
     if AddressFormat.family(hints.addr_format) == nil { return "the address format is not an IP one" }
     if let fabric = hints.fabric_attr?.pointee, fabric.prov_version > name.version.rawValue {
       return "the provider is older than the version asked for"
@@ -52,7 +57,7 @@ package struct HintCheck {
     if domain.progress.rawValue > FI_PROGRESS_CONTROL_UNIFIED.rawValue { return "the progress model is unknown" }
     if domain.resource_mgmt.rawValue > FI_RM_ENABLED.rawValue { return "the resource management model is unknown" }
     if domain.av_type.rawValue > FI_AV_TABLE.rawValue { return "the address vector type is unknown" }
-    if exceeds(domain.cq_data_size, Capabilities.completionDataSize) { return "cq_data_size is too large" }
+    if exceeds(domain.cq_data_size, type.completionDataSize) { return "cq_data_size is too large" }
     if Self.memoryMode(hint: domain.mr_mode, version: version, grantsProviderKeys: false) == nil {
       return "mr_mode is not a valid combination"
     }
@@ -72,20 +77,20 @@ package struct HintCheck {
   }
 
   private func endpoint(_ endpoint: fi_ep_attr) -> StaticString? {
-    let own = name.endpointProtocol
+    let own = type.endpointProtocol(as: name)
     if endpoint.protocol != UInt32(FI_PROTO_UNSPEC) {
       if endpoint.protocol != own.number { return "the endpoint protocol is another one" }
     }
     if endpoint.protocol_version > own.version { return "the endpoint protocol version is too new" }
-    if exceeds(endpoint.max_msg_size, Capabilities.maximumMessageSize) { return "max_msg_size is too large" }
+    if exceeds(endpoint.max_msg_size, type.maximumMessageSize) { return "max_msg_size is too large" }
     if exceeds(endpoint.tx_ctx_cnt, 1) || exceeds(endpoint.rx_ctx_cnt, 1) {
       return "an endpoint has one transmit and one receive context"
     }
     if hints.caps & (FI_RMA | FI_ATOMIC) != 0 {
       let tooLarge =
-        exceeds(endpoint.max_order_raw_size, Capabilities.maximumOrderRAW)
-        || exceeds(endpoint.max_order_war_size, Capabilities.maximumOrderWAR)
-        || exceeds(endpoint.max_order_waw_size, Capabilities.maximumOrderWAW)
+        exceeds(endpoint.max_order_raw_size, type.maximumOrderRAW)
+        || exceeds(endpoint.max_order_war_size, type.maximumOrderWAR)
+        || exceeds(endpoint.max_order_waw_size, type.maximumOrderWAW)
       if tooLarge { return "a max_order size is too large" }
     }
     if version >= APIVersion(1, 5) && endpoint.auth_key_size != 0 { return "authorization keys are not offered" }
@@ -94,22 +99,22 @@ package struct HintCheck {
 
   private func transmit(_ attributes: fi_tx_attr) -> StaticString? {
     let ignored = Capabilities.ignoredForTransmit | Capabilities.domain
-    if attributes.caps & ~(Capabilities.transmit | ignored) != 0 { return "a transmit capability is not offered" }
-    if attributes.op_flags & ~Capabilities.transmitFlags != 0 { return "a transmit operation flag is not offered" }
-    if attributes.msg_order & ~Capabilities.messageOrder != 0 { return "the transmit message order is not kept" }
+    if attributes.caps & ~(type.transmit | ignored) != 0 { return "a transmit capability is not offered" }
+    if attributes.op_flags & ~type.transmitFlags != 0 { return "a transmit operation flag is not offered" }
+    if attributes.msg_order & ~type.messageOrder != 0 { return "the transmit message order is not kept" }
     if attributes.comp_order != 0 { return "completions have no order" }
-    if exceeds(attributes.inject_size, Capabilities.injectSize) { return "inject_size is too large" }
+    if exceeds(attributes.inject_size, type.injectSize) { return "inject_size is too large" }
     if exceeds(attributes.size, Capabilities.maximumQueueSize) { return "the transmit queue is too large" }
     if exceeds(attributes.iov_limit, Capabilities.iovLimit) { return "iov_limit is too large" }
-    if exceeds(attributes.rma_iov_limit, Capabilities.remoteIovLimit) { return "rma_iov_limit is too large" }
+    if exceeds(attributes.rma_iov_limit, type.remoteIovLimit) { return "rma_iov_limit is too large" }
     return nil
   }
 
   private func receive(_ attributes: fi_rx_attr) -> StaticString? {
     let ignored = Capabilities.ignoredForReceive | Capabilities.domain
-    if attributes.caps & ~(Capabilities.receive | ignored) != 0 { return "a receive capability is not offered" }
-    if attributes.op_flags & ~Capabilities.receiveFlags != 0 { return "a receive operation flag is not offered" }
-    if attributes.msg_order & ~Capabilities.messageOrder != 0 { return "the receive message order is not kept" }
+    if attributes.caps & ~(type.receive | ignored) != 0 { return "a receive capability is not offered" }
+    if attributes.op_flags & ~type.receiveFlags != 0 { return "a receive operation flag is not offered" }
+    if attributes.msg_order & ~type.messageOrder != 0 { return "the receive message order is not kept" }
     if attributes.comp_order != 0 { return "completions have no order" }
     if attributes.total_buffered_recv != 0 { return "total_buffered_recv is not offered" }
     if exceeds(attributes.size, Capabilities.maximumQueueSize) { return "the receive queue is too large" }

@@ -4,19 +4,22 @@ import Datagram
 
 /// Builds the entries that fi_getinfo returns: what the provider has, cut to what hints ask for.
 ///
-/// The hints were accepted by ``HintCheck`` for this name.
+/// The hints were accepted by ``HintCheck`` for this name and type.
 ///
 /// Man pages: fi_getinfo(3), fi_domain(3), fi_endpoint(3)
 package struct ProviderInfo {
   private let name: ProviderName
+  private let type: EndpointType
   private let version: APIVersion
   private let hints: fi_info?
   private let configuration: Configuration
 
   package init(
-    name: ProviderName, version: APIVersion, hints: UnsafePointer<fi_info>?, configuration: Configuration
+    name: ProviderName, type: EndpointType, version: APIVersion, hints: UnsafePointer<fi_info>?,
+    configuration: Configuration
   ) {
     self.name = name
+    self.type = type
     self.version = version
     self.hints = hints?.pointee
     self.configuration = configuration
@@ -61,9 +64,9 @@ package struct ProviderInfo {
   /// transfer implies, and the secondary capabilities that cost nothing. FI_SOURCE costs: only on request.
   private var capabilities: UInt64 {
     let hinted = hints?.caps ?? 0
-    if hinted == 0 { return Capabilities.all }
+    if hinted == 0 { return type.all }
     let unasked = Capabilities.secondary & ~FI_SOURCE
-    return directed(hinted & (Capabilities.primary | FI_SOURCE) | Capabilities.all & unasked)
+    return directed(hinted & (Capabilities.primary | FI_SOURCE) | type.all & unasked)
   }
 
   /// The capabilities of one direction, `offered` being all that belong to it: those of the endpoint, cut to the ones
@@ -131,7 +134,7 @@ package struct ProviderInfo {
       hint: hint?.mr_mode ?? 0, version: version, grantsProviderKeys: configuration.grantsProviderKeys)
     attributes.pointee.mr_mode = mode ?? 0
     attributes.pointee.mr_key_size = Capabilities.memoryKeySize
-    attributes.pointee.cq_data_size = Capabilities.completionDataSize
+    attributes.pointee.cq_data_size = type.completionDataSize
     attributes.pointee.cq_cnt = Capabilities.completionQueueCount
     attributes.pointee.ep_cnt = Capabilities.endpointCount
     attributes.pointee.tx_ctx_cnt = Capabilities.endpointCount
@@ -148,39 +151,39 @@ package struct ProviderInfo {
 
   private func fillEndpoint(_ attributes: inout fi_ep_attr, _ caps: UInt64) {
     let hint = hints?.ep_attr?.pointee
-    let own = name.endpointProtocol
-    attributes.type = FI_EP_RDM
+    let own = type.endpointProtocol(as: name)
+    attributes.type = type.number
     attributes.protocol = own.number
     attributes.protocol_version = own.version
-    attributes.max_msg_size = Capabilities.maximumMessageSize
-    attributes.max_order_raw_size = Capabilities.maximumOrderRAW
-    attributes.max_order_war_size = Capabilities.maximumOrderWAR
-    attributes.max_order_waw_size = Capabilities.maximumOrderWAW
+    attributes.max_msg_size = type.maximumMessageSize
+    attributes.max_order_raw_size = type.maximumOrderRAW
+    attributes.max_order_war_size = type.maximumOrderWAR
+    attributes.max_order_waw_size = type.maximumOrderWAW
     if let hint, caps & (FI_RMA | FI_ATOMIC) != 0 {
-      attributes.max_order_raw_size = chosen(hint.max_order_raw_size, Capabilities.maximumOrderRAW)
-      attributes.max_order_waw_size = chosen(hint.max_order_waw_size, Capabilities.maximumOrderWAW)
+      attributes.max_order_raw_size = chosen(hint.max_order_raw_size, type.maximumOrderRAW)
+      attributes.max_order_waw_size = chosen(hint.max_order_waw_size, type.maximumOrderWAW)
     }
-    attributes.mem_tag_format = Capabilities.tagFormat
+    attributes.mem_tag_format = type.tagFormat
     attributes.tx_ctx_cnt = 1
     attributes.rx_ctx_cnt = 1
   }
 
   private func fillTransmit(_ attributes: inout fi_tx_attr, _ caps: UInt64) {
     let hint = hints?.tx_attr?.pointee
-    attributes.caps = capabilities(Capabilities.transmit, hinted: hint?.caps ?? 0, endpoint: caps)
+    attributes.caps = capabilities(type.transmit, hinted: hint?.caps ?? 0, endpoint: caps)
     attributes.op_flags = hint?.op_flags ?? 0
-    attributes.msg_order = Capabilities.messageOrder
-    attributes.inject_size = chosen(hint?.inject_size, Capabilities.injectSize)
+    attributes.msg_order = type.messageOrder
+    attributes.inject_size = chosen(hint?.inject_size, type.injectSize)
     attributes.size = chosen(hint?.size, configuration.txSize)
     attributes.iov_limit = chosen(hint?.iov_limit, Capabilities.iovLimit)
-    attributes.rma_iov_limit = chosen(hint?.rma_iov_limit, Capabilities.remoteIovLimit)
+    attributes.rma_iov_limit = chosen(hint?.rma_iov_limit, type.remoteIovLimit)
   }
 
   private func fillReceive(_ attributes: inout fi_rx_attr, _ caps: UInt64) {
     let hint = hints?.rx_attr?.pointee
-    attributes.caps = capabilities(Capabilities.receive, hinted: hint?.caps ?? 0, endpoint: caps)
+    attributes.caps = capabilities(type.receive, hinted: hint?.caps ?? 0, endpoint: caps)
     attributes.op_flags = hint?.op_flags ?? 0
-    attributes.msg_order = Capabilities.messageOrder
+    attributes.msg_order = type.messageOrder
     attributes.size = chosen(hint?.size, configuration.rxSize)
     attributes.iov_limit = chosen(hint?.iov_limit, Capabilities.iovLimit)
   }

@@ -17,18 +17,6 @@ package enum ProviderName: CaseIterable, Equatable {
     }
   }
 
-  /// The endpoint protocol under this name, and its version: programs hint them for the provider they think they ask.
-  package var endpointProtocol: (number: UInt32, version: UInt32) {
-    switch self {
-    case .polyfill: (Capabilities.endpointProtocol, Capabilities.endpointProtocolVersion)
-    case .udp: (UInt32(FI_PROTO_UDP), 0)
-    case .udpRxd: (UInt32(FI_PROTO_RXD), 1)
-    case .tcp: (UInt32(FI_PROTO_XNET), 1)
-    case .tcpRxm: (UInt32(FI_PROTO_RXM), 1)
-    case .sockets: (UInt32(FI_PROTO_SOCK_TCP), 2)
-    }
-  }
-
   /// The provider version under this name; upstream numbers its own after the library.
   package var version: APIVersion {
     self == .polyfill

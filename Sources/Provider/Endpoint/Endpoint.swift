@@ -58,7 +58,9 @@ package final class Endpoint {
     guard let endpoint = info.pointee.ep_attr?.pointee, let transmit = info.pointee.tx_attr?.pointee,
       let receive = info.pointee.rx_attr?.pointee
     else { throw .invalidArgument }
-    guard endpoint.type == FI_EP_RDM, info.pointee.caps & ~(Capabilities.all | FI_TAGGED_DIRECTED_RECV) == 0 else {
+    guard let type = EndpointType(endpoint.type), type == .rdm,
+      info.pointee.caps & ~(type.all | FI_TAGGED_DIRECTED_RECV) == 0
+    else {
       throw .invalidArgument
     }
     if UInt(bitPattern: endpoint.tx_ctx_cnt) > 1 || UInt(bitPattern: endpoint.rx_ctx_cnt) > 1 {
@@ -69,13 +71,13 @@ package final class Endpoint {
     let configuration = Configuration.current
     options.transmitQueueSize = try size(transmit.size, configuration.txSize, limit: Capabilities.maximumQueueSize)
     options.receiveQueueSize = try size(receive.size, configuration.rxSize, limit: Capabilities.maximumQueueSize)
-    options.injectSize = try size(transmit.inject_size, 0, limit: Capabilities.injectSize)
+    options.injectSize = try size(transmit.inject_size, 0, limit: type.injectSize)
     let iovLimit = Capabilities.iovLimit
     options.iovLimit = try max(
       size(transmit.iov_limit, iovLimit, limit: iovLimit), size(receive.iov_limit, iovLimit, limit: iovLimit))
-    let remoteLimit = Capabilities.remoteIovLimit
+    let remoteLimit = type.remoteIovLimit
     options.remoteIovLimit = try size(transmit.rma_iov_limit, remoteLimit, limit: remoteLimit)
-    if transmit.op_flags & ~Capabilities.transmitFlags != 0 || receive.op_flags & ~Capabilities.receiveFlags != 0 {
+    if transmit.op_flags & ~type.transmitFlags != 0 || receive.op_flags & ~type.receiveFlags != 0 {
       throw .invalidArgument
     }
     options.transmitFlags = transmit.op_flags

@@ -1,0 +1,110 @@
+import CFabric
+import Transport
+
+/// The types of endpoints, with what an endpoint of each can do and how much of it. What all types have in common is in
+/// ``Capabilities``.
+///
+/// Man pages: fi_endpoint(3), "type"; fi_getinfo(3), "endpoint types"
+package enum EndpointType: Equatable {
+  /// FI_EP_RDM: reliable, to any entry of an address vector.
+  case rdm
+  /// FI_EP_MSG: reliable, to the one peer it is connected to.
+  case msg
+  /// FI_EP_DGRAM: plain datagrams, which may be lost.
+  case dgram
+
+  /// The type with a number of `fi_ep_type`; nil for FI_EP_UNSPEC and others that there are not.
+  package init?(_ number: fi_ep_type) {
+    switch number {
+    case FI_EP_RDM: self = .rdm
+    case FI_EP_MSG: self = .msg
+    case FI_EP_DGRAM: self = .dgram
+    default: return nil
+    }
+  }
+
+  package var number: fi_ep_type {
+    switch self {
+    case .rdm: FI_EP_RDM
+    case .msg: FI_EP_MSG
+    case .dgram: FI_EP_DGRAM
+    }
+  }
+
+  // MARK: Offers
+
+  /// The types that fi_getinfo lists under a provider's name, the first one first.
+  package static func offered(as name: ProviderName) -> [EndpointType] {
+    switch name {
+    case .polyfill, .sockets: [.rdm]
+    case .tcp: [.rdm]
+    case .udp: [.rdm]
+    case .tcpRxm, .udpRxd: [.rdm]
+    }
+  }
+
+  /// The endpoint protocol under a provider's name, and its version: programs hint them for the provider they think they
+  /// ask.
+  package func endpointProtocol(as name: ProviderName) -> (number: UInt32, version: UInt32) {
+    switch name {
+    case .polyfill:
+      self == .dgram
+        ? (UInt32(FI_PROTO_UDP), 0) : (Capabilities.endpointProtocol, Capabilities.endpointProtocolVersion)
+    case .udp: (UInt32(FI_PROTO_UDP), 0)
+    case .udpRxd: (UInt32(FI_PROTO_RXD), 1)
+    case .tcp: self == .msg ? (UInt32(FI_PROTO_SOCK_TCP), 0) : (UInt32(FI_PROTO_XNET), 1)
+    case .tcpRxm: (UInt32(FI_PROTO_RXM), 1)
+    case .sockets: (UInt32(FI_PROTO_SOCK_TCP), 2)
+    }
+  }
+
+  // MARK: Capability bits
+
+  /// What transmits: ops that an endpoint initiates.
+  package var transmit: UInt64 {
+    switch self {
+    case .rdm: Capabilities.transmit
+    case .msg: Capabilities.transmit & ~Self.needsAddressVector
+    case .dgram: FI_MSG | FI_SEND
+    }
+  }
+
+  /// What an endpoint is the target of.
+  package var receive: UInt64 {
+    switch self {
+    case .rdm: Capabilities.receive
+    case .msg: Capabilities.receive & ~Self.needsAddressVector
+    case .dgram: FI_MSG | FI_RECV | FI_SOURCE
+    }
+  }
+
+  /// All that an endpoint may be asked for, its domain's capabilities included.
+  package var all: UInt64 { transmit | receive | Capabilities.domain }
+
+  /// What makes sense only where peers are entries of an address vector.
+  private static var needsAddressVector: UInt64 {
+    FI_COLLECTIVE | FI_MULTICAST | FI_NAMED_RX_CTX | FI_AV_USER_ID | FI_SOURCE_ERR
+  }
+
+  /// Operation flags that an endpoint takes as its defaults.
+  package var transmitFlags: UInt64 {
+    self == .dgram ? FI_INJECT | FI_INJECT_COMPLETE | FI_COMPLETION : Capabilities.transmitFlags
+  }
+  package var receiveFlags: UInt64 { self == .dgram ? FI_COMPLETION : Capabilities.receiveFlags }
+
+  // MARK: Limits
+
+  package var messageOrder: UInt64 { self == .dgram ? 0 : Capabilities.messageOrder }
+  package var maximumOrderRAW: Int { self == .dgram ? 0 : Capabilities.maximumOrderRAW }
+  package var maximumOrderWAR: Int { self == .dgram ? 0 : Capabilities.maximumOrderWAR }
+  package var maximumOrderWAW: Int { self == .dgram ? 0 : Capabilities.maximumOrderWAW }
+  /// In bytes.
+  package var maximumMessageSize: Int { self == .dgram ? Self.datagramPayload : Capabilities.maximumMessageSize }
+  package var injectSize: Int { self == .dgram ? Self.datagramPayload : Capabilities.injectSize }
+  package var remoteIovLimit: Int { self == .dgram ? 0 : Capabilities.remoteIovLimit }
+  package var completionDataSize: Int { self == .dgram ? 0 : Capabilities.completionDataSize }
+  package var tagFormat: UInt64 { self == .dgram ? 0 : Capabilities.tagFormat }
+
+  /// An Ethernet frame's worth over IPv4.
+  private static var datagramPayload: Int { 1472 }
+}
