@@ -105,9 +105,13 @@ static void arrange(struct ring *ring, char *memory, size_t count, size_t size) 
   ring->posted = ring->completed = 0;
   ring->ordered = false;
   for (size_t i = 0; i < count; i++) {
-    ring->operations[i].buffer = memory + i * size;
-    ring->operations[i].busy = false;
+    struct operation *operation = &ring->operations[i];
+    operation->buffer = memory + i * size;
+    operation->busy = false;
+    operation->next_free = i + 1 < count ? operation + 1 : NULL;
   }
+  ring->first_free = ring->operations;
+  ring->last_free = &ring->operations[count - 1];
 }
 
 void ring_arrange(struct ring *ring, size_t count, size_t size) {
@@ -116,6 +120,34 @@ void ring_arrange(struct ring *ring, size_t count, size_t size) {
 }
 
 void ring_arrange_control(struct ring *ring) { arrange(ring, ring->memory, control_count, control_size); }
+
+// ---- free operations ----------------------------------------------------------------------------------------------
+
+// The one to post next: that which has been free for longest, or NULL. Costs the same whether all are busy or none.
+static struct operation *free_operation(const struct ring *ring) {
+  struct operation *operation = ring->ordered ? &ring->operations[ring->posted % ring->count] : ring->first_free;
+  return operation && !operation->busy ? operation : NULL;
+}
+
+// Makes what free_operation found busy.
+static void take(struct ring *ring, struct operation *operation) {
+  operation->busy = true;
+  operation->sequence = ring->posted++;
+  if (!ring->ordered) ring->first_free = operation->next_free;
+}
+
+static void give_back(struct ring *ring, struct operation *operation) {
+  ring->completed++;
+  operation->busy = false;
+  if (ring->ordered) return;
+  operation->next_free = NULL;
+  if (ring->first_free) {
+    ring->last_free->next_free = operation;
+  } else {
+    ring->first_free = operation;
+  }
+  ring->last_free = operation;
+}
 
 // ---- completions --------------------------------------------------------------------------------------------------
 
@@ -128,11 +160,10 @@ _Noreturn static void report_error(void) {
 static void complete(const struct fi_cq_tagged_entry *entries, ssize_t count) {
   for (ssize_t i = 0; i < count; i++) {
     struct operation *operation = entries[i].op_context;
-    operation->busy = false;
     if (operation->kind == operation_send) {
-      endpoint.sends.completed++;
+      give_back(&endpoint.sends, operation);
     } else {
-      endpoint.receives.completed++;
+      give_back(&endpoint.receives, operation);
       if (endpoint.received) endpoint.received(operation);
     }
   }
@@ -176,22 +207,10 @@ void wait_for_receives(uint64_t completed) {
 
 // ---- posting ------------------------------------------------------------------------------------------------------
 
-// One that is free, looked for from the place where it is if operations complete in order.
-static struct operation *free_operation(struct ring *ring) {
-  size_t first = ring->posted % ring->count;
-  size_t candidates = ring->ordered ? 1 : ring->count;
-  for (size_t i = 0; i < candidates; i++) {
-    struct operation *operation = &ring->operations[(first + i) % ring->count];
-    if (!operation->busy) return operation;
-  }
-  return NULL;
-}
-
 static struct operation *next_operation(struct ring *ring) {
   struct operation *operation;
   while (!(operation = free_operation(ring))) wait_for_completions();
-  operation->busy = true;
-  operation->sequence = ring->posted++;
+  take(ring, operation);
   return operation;
 }
 
@@ -235,8 +254,7 @@ bool try_post_send(size_t length, double patience) {
     ssize_t result = operation ? send_operation(operation, length) : -FI_EAGAIN;
     if (result != -FI_EAGAIN) {
       check_result(result, "fi_send");
-      operation->busy = true;
-      operation->sequence = endpoint.sends.posted++;
+      take(&endpoint.sends, operation);
       return true;
     }
     if (seconds() > deadline) return false;

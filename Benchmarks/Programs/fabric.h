@@ -23,11 +23,14 @@ struct operation {
   bool busy;
   uint64_t sequence;  // which message it is of
   char *buffer;
+  struct operation *next_free;
 };
 
 // Operations over consecutive buffers.
 struct ring {
   struct operation *operations;
+  struct operation *first_free;  // those that are not busy, the longest free first; unused while ordered
+  struct operation *last_free;
   size_t allocated;    // operations that there are
   size_t count;        // operations in use
   char *memory;  // the control buffers, then the data
