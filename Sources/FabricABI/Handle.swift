@@ -22,6 +22,7 @@ extension lfp_cq: Handle { typealias Object = CompletionQueue }
 extension lfp_av: Handle { typealias Object = AddressVector }
 extension lfp_mr: Handle { typealias Object = MemoryRegion }
 extension lfp_ep: Handle { typealias Object = Endpoint }
+extension lfp_mc: Handle { typealias Object = GroupMembership }
 
 /// Calls `body` with the object behind a program's handle, without retaining it: the handle keeps it alive.
 @inline(__always)

@@ -3,26 +3,30 @@ import CPlatform
 import Datagram
 import Transport
 
-/// A reliable datagram endpoint: FI_EP_RDM.
+/// An endpoint: reliable datagrams (FI_EP_RDM), or plain ones (FI_EP_DGRAM).
 ///
-/// It has a socket, and so an address, from the start; what it is bound to becomes a `Port` when it is enabled. The data
-/// path is the port's. All state is protected by the engine's lock.
+/// It has a socket, and so an address, from the start; what it is bound to becomes a `Port`, or a `DatagramPort`, when it
+/// is enabled. The data path is the port's. All state is protected by the engine's lock.
 ///
 /// Man page: fi_endpoint(3)
 package final class Endpoint {
   package let domain: Domain
-  private var options: EndpointOptions
+  package let type: EndpointType
+  var options: EndpointOptions
   private let addressFamily: AddressFamily
   /// Until `enable`; the port has it afterwards.
-  private var socket: UDPSocket?
+  var socket: UDPSocket?
   private var port: Port?
   /// For the data path, whose tables are in use only while there is a port.
   package private(set) var portReference: Unmanaged<Port>?
+  /// Likewise, of a datagram endpoint.
+  var datagramPort: DatagramPort?
+  package internal(set) var datagramPortReference: Unmanaged<DatagramPort>?
 
   private var transmitQueue: CompletionQueue?
   private var receiveQueue: CompletionQueue?
   private var addresses: AddressVector?
-  private var eventQueue: EventQueue?
+  private(set) var eventQueue: EventQueue?
   /// FI_OPT_MIN_MULTI_RECV.
   private var minimumMultiReceive = 16 * 1024
 
@@ -32,16 +36,18 @@ package final class Endpoint {
   /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    let options = try Self.options(info)
+    let (type, options) = try Self.options(info)
     let address = try Self.sourceAddress(info)
-    self.init(domain, options, address.family, try EndpointSocket.open(at: address))
+    self.init(domain, type, options, address.family, try EndpointSocket.open(at: address, plain: type == .dgram))
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
   private init(
-    _ domain: Domain, _ options: EndpointOptions, _ addressFamily: AddressFamily, _ socket: consuming UDPSocket
+    _ domain: Domain, _ type: EndpointType, _ options: EndpointOptions, _ addressFamily: AddressFamily,
+    _ socket: consuming UDPSocket
   ) {
     self.domain = domain
+    self.type = type
     self.options = options
     self.addressFamily = addressFamily
     self.socket = consume socket
@@ -50,15 +56,17 @@ package final class Endpoint {
     domain.engine.unlock()
   }
 
-  package var isEnabled: Bool { port != nil }
+  package var isEnabled: Bool { port != nil || datagramPort != nil }
 
   // MARK: Attributes
 
-  private static func options(_ info: UnsafePointer<fi_info>) throws(FabricError) -> EndpointOptions {
+  private static func options(
+    _ info: UnsafePointer<fi_info>
+  ) throws(FabricError) -> (EndpointType, EndpointOptions) {
     guard let endpoint = info.pointee.ep_attr?.pointee, let transmit = info.pointee.tx_attr?.pointee,
       let receive = info.pointee.rx_attr?.pointee
     else { throw .invalidArgument }
-    guard let type = EndpointType(endpoint.type), type == .rdm,
+    guard let type = EndpointType(endpoint.type), type == .rdm || type == .dgram,
       info.pointee.caps & ~(type.all | FI_TAGGED_DIRECTED_RECV) == 0
     else {
       throw .invalidArgument
@@ -82,7 +90,7 @@ package final class Endpoint {
     }
     options.transmitFlags = transmit.op_flags
     options.receiveFlags = receive.op_flags
-    return options
+    return (type, options)
   }
 
   /// A size_t attribute, 0 standing for `standard`. Throws FI_EINVAL above `limit`.
@@ -118,7 +126,7 @@ package final class Endpoint {
   // MARK: Binding: fi_ep_bind
 
   private func checkUnbound(_ isBound: Bool) throws(FabricError) {
-    if port != nil { throw .badState }
+    if isEnabled { throw .badState }
     if isBound { throw .invalidArgument }
   }
 
@@ -173,7 +181,7 @@ package final class Endpoint {
   package func enable() throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    if port != nil { throw .badState }
+    if isEnabled { throw .badState }
     guard let addresses else { throw .noAddressVector }
     let transmits = options.capabilities & (FI_SEND | FI_READ | FI_WRITE) != 0
     let receives = options.capabilities & FI_RECV != 0
@@ -182,11 +190,12 @@ package final class Endpoint {
     else { throw .noCompletionQueue }
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
-    let configuration = try EndpointSocket.configuration(
-      for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
     let binding = Port.Binding(
       domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
       receiveQueue: receiveQueue ?? either)
+    if type == .dgram { return try enableDatagrams(binding) }
+    let configuration = try EndpointSocket.configuration(
+      for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
     let made = Port(binding: binding, options: options, socket: socket.take()!, configuration: configuration)
     port = made
     portReference = .passUnretained(made)
@@ -213,6 +222,7 @@ package final class Endpoint {
       engine.remove(port)
       port.releaseReservations()
     }
+    closeDatagrams()
     port = nil
     portReference = nil
     socket = nil
@@ -264,6 +274,7 @@ package final class Endpoint {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if let port { return port.localAddress }
+    if let datagramPort { return datagramPort.localAddress }
     return socket?.localAddress ?? SocketAddress()
   }
 
@@ -272,9 +283,9 @@ package final class Endpoint {
   package func setName(_ address: SocketAddress) throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    if port != nil { throw .badState }
+    if isEnabled { throw .badState }
     if address.family != addressFamily { throw .invalidArgument }
-    socket = try EndpointSocket.open(at: address)
+    socket = try EndpointSocket.open(at: address, plain: type == .dgram)
   }
 
   // MARK: Options: fi_getopt, fi_setopt
@@ -318,14 +329,15 @@ package final class Endpoint {
     let operations = flags & ~(FI_TRANSMIT | FI_RECV)
     switch flags & (FI_TRANSMIT | FI_RECV) {
     case FI_TRANSMIT:
-      if operations & ~Capabilities.transmitFlags != 0 { throw .badFlags }
+      if operations & ~type.transmitFlags != 0 { throw .badFlags }
       options.transmitFlags = operations
     case FI_RECV:
-      if operations & ~Capabilities.receiveFlags != 0 { throw .badFlags }
+      if operations & ~type.receiveFlags != 0 { throw .badFlags }
       options.receiveFlags = operations
     default: throw .invalidArgument
     }
     port?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
+    datagramPort?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
   }
 
   private static func store<Value: BitwiseCopyable>(

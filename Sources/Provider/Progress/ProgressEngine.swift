@@ -127,7 +127,10 @@ package final class ProgressEngine {
   /// Who sleeps is to watch a port which so far had nothing to wait for. The caller holds the lock.
   @inline(never)
   func watchForSleepers(_ port: DatagramPort) {
-    if let waiter, isSomebodyAsleep { port.updateWatch(waiter) }
+    guard let waiter, isSomebodyAsleep else { return }
+    port.updateWatch(waiter)
+    // There a sleeper has a list of its own.
+    if waiter.descriptor < 0 { signal() }
   }
 
   /// Descriptors of a port are about to come or go. The caller holds the lock; sleepers look at the port anew.
