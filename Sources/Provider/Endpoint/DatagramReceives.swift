@@ -1,4 +1,6 @@
+import CFabric
 import CPlatform
+import Transport
 
 /// Receives of a datagram endpoint that wait, in the order of posting, which is the order of completion too.
 ///
