@@ -23,10 +23,12 @@ struct lfp_domain {
   void *object;
 };
 
-/// Endpoints, scalable endpoints, transmit and receive contexts, shared receive contexts.
+/// Endpoints, scalable endpoints, transmit and receive contexts, shared receive contexts. `receiver` is the receive
+/// context that the receive calls post to, once there is one.
 struct lfp_ep {
   struct fid_ep fid;
   void *object;
+  void *receiver;
 };
 
 struct lfp_pep {

@@ -82,7 +82,9 @@ private func ep_control(
     case Int(FI_ENABLE):
       try endpoint.enable()
       // From now on the data path's tables are the real ones.
-      let ep = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: fid_ep.self)
+      let handle = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: lfp_ep.self)
+      handle.pointee.receiver = endpoint.receiver?.toOpaque()
+      let ep = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
       if endpoint.type == .dgram {
         ep.pointee.msg = UnsafeMutablePointer(&datagramMessageOps)
         return
@@ -111,7 +113,7 @@ nonisolated(unsafe) private var endpointBaseOps = fi_ops(
 private func ep_cancel(_ fid: UnsafeMutablePointer<fid>?, _ context: UnsafeMutableRawPointer?) -> Int {
   let endpoint = object(fid, lfp_ep.self)
   guard endpoint.isEnabled else { return -Int(FI_EOPBADSTATE) }
-  endpoint.portReference?._withUnsafeGuaranteedRef { $0.cancel(context: bits(context)) }
+  endpoint.receiver?._withUnsafeGuaranteedRef { $0.cancel(context: bits(context)) }
   return 0
 }
 
@@ -140,7 +142,7 @@ func ep_setopt(
 
 /// fi_endpoint(3), fi_rx_size_left: receives that may still be posted.
 private func ep_rx_size_left(_ ep: UnsafeMutablePointer<fid_ep>?) -> Int {
-  object(ep, lfp_ep.self).portReference?._withUnsafeGuaranteedRef { $0.receivesLeft } ?? -Int(FI_EOPBADSTATE)
+  object(ep, lfp_ep.self).receiver?._withUnsafeGuaranteedRef { $0.receivesLeft } ?? -Int(FI_EOPBADSTATE)
 }
 
 /// fi_endpoint(3), fi_tx_size_left: operations that may still be posted.

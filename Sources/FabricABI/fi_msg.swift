@@ -11,6 +11,13 @@ func withPort<Result>(_ ep: UnsafeMutablePointer<fid_ep>?, _ body: (Port) -> Res
   withObject(ep, lfp_ep.self) { $0.portReference.unsafelyUnwrapped._withUnsafeGuaranteedRef(body) }
 }
 
+/// The receive context behind the handle of an endpoint, or of a context itself.
+@inline(__always)
+func withReceiver<Result>(_ ep: UnsafeMutablePointer<fid_ep>?, _ body: (ReceiveContext) -> Result) -> Result {
+  let handle = UnsafeMutableRawPointer(ep.unsafelyUnwrapped).assumingMemoryBound(to: lfp_ep.self)
+  return Unmanaged<ReceiveContext>.fromOpaque(handle.pointee.receiver.unsafelyUnwrapped)._withUnsafeGuaranteedRef(body)
+}
+
 /// Calls `body` with one piece of memory.
 @inline(__always)
 func withPiece<Result>(_ buffer: UnsafeRawPointer?, _ length: Int, _ body: (Pieces) -> Result) -> Result {
@@ -25,14 +32,19 @@ func pieces(_ iov: UnsafePointer<iovec>?, _ count: Int) -> Pieces {
 
 /// Whether a vector has pieces, and no more than the endpoint takes.
 @inline(__always)
-func isVector(_ iov: UnsafePointer<iovec>?, _ count: Int, _ port: Port) -> Bool {
-  iov != nil && count > 0 && count <= port.options.iovLimit
+func isVector(_ iov: UnsafePointer<iovec>?, _ count: Int, _ limit: Int) -> Bool {
+  iov != nil && count > 0 && count <= limit
 }
 
 /// Calls `body` with the pieces of a vector; an empty one is an empty piece.
 @inline(__always)
 func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, _ port: Port, _ body: (Pieces) -> Int) -> Int {
-  if isVector(iov, count, port) { return body(pieces(iov, count)) }
+  withVector(iov, count, limit: port.options.iovLimit, body)
+}
+
+@inline(__always)
+func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, limit: Int, _ body: (Pieces) -> Int) -> Int {
+  if isVector(iov, count, limit) { return body(pieces(iov, count)) }
   return count == 0 ? withPiece(nil, 0, body) : Int(-FI_EINVAL)
 }
 
@@ -120,10 +132,10 @@ private func msg_recv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ src_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withReceiver(ep) { receiver in
     withPiece(buf, len) {
-      port.receive(
-        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: port.receiveFlags)
+      receiver.receive(
+        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: receiver.flags)
     }
   }
 }
@@ -133,26 +145,26 @@ private func msg_recvv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t,
   _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withVector(iov, count, port) {
-      port.receive(
-        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: port.receiveFlags)
+  withReceiver(ep) { receiver in
+    withVector(iov, count, limit: receiver.iovLimit) {
+      receiver.receive(
+        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: receiver.flags)
     }
   }
 }
 
 private func msg_recvmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
   guard let msg, flags & FI_MULTI_RECV == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
-  return withPort(ep) { port in
-    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port) {
+  return withReceiver(ep) { receiver in
+    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: receiver.iovLimit) {
       if flags & (FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {
-        return port.receiveKept(
+        return receiver.receiveKept(
           $0, from: msg.pointee.addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(msg.pointee.context),
-          flags: flags | port.messageReceiveFlags)
+          flags: flags | receiver.messageFlags)
       }
-      return port.receive(
+      return receiver.receive(
         $0, from: msg.pointee.addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(msg.pointee.context),
-        flags: flags | port.messageReceiveFlags)
+        flags: flags | receiver.messageFlags)
     }
   }
 }

@@ -86,11 +86,11 @@ private func tagged_recv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ src_addr: fi_addr_t, _ tag: UInt64, _ ignore: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withReceiver(ep) { receiver in
     withPiece(buf, len) {
-      port.receive(
+      receiver.receive(
         $0, from: src_addr, kind: FI_TAGGED, tag: tag, ignore: ignore, context: bits(context),
-        flags: port.receiveFlags)
+        flags: receiver.flags)
     }
   }
 }
@@ -100,11 +100,11 @@ private func tagged_recvv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t, _ tag: UInt64,
   _ ignore: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withVector(iov, count, port) {
-      port.receive(
+  withReceiver(ep) { receiver in
+    withVector(iov, count, limit: receiver.iovLimit) {
+      receiver.receive(
         $0, from: src_addr, kind: FI_TAGGED, tag: tag, ignore: ignore, context: bits(context),
-        flags: port.receiveFlags)
+        flags: receiver.flags)
     }
   }
 }
@@ -113,16 +113,16 @@ private func tagged_recvmsg(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_tagged>?, _ flags: UInt64
 ) -> Int {
   guard let msg, flags & FI_MULTI_RECV == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
-  return withPort(ep) { port in
-    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port) {
+  return withReceiver(ep) { receiver in
+    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: receiver.iovLimit) {
       if flags & (FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {
-        return port.receiveKept(
+        return receiver.receiveKept(
           $0, from: msg.pointee.addr, kind: FI_TAGGED, tag: msg.pointee.tag, ignore: msg.pointee.ignore,
-          context: bits(msg.pointee.context), flags: flags | port.messageReceiveFlags)
+          context: bits(msg.pointee.context), flags: flags | receiver.messageFlags)
       }
-      return port.receive(
+      return receiver.receive(
         $0, from: msg.pointee.addr, kind: FI_TAGGED, tag: msg.pointee.tag, ignore: msg.pointee.ignore,
-        context: bits(msg.pointee.context), flags: flags | port.messageReceiveFlags)
+        context: bits(msg.pointee.context), flags: flags | receiver.messageFlags)
     }
   }
 }

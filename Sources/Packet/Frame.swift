@@ -42,10 +42,14 @@ package struct FrameFlags: OptionSet, BitwiseCopyable {
   /// TRANSFER_NOTIFY of an RMA write, not of a message.
   package static var write: FrameFlags { FrameFlags(rawValue: 8) }
 
+  /// Of a message: the number of the receive context it is for stands behind tag and data. In other frames this bit
+  /// belongs to the number of segments, of which messages have none.
+  package static var context: FrameFlags { FrameFlags(rawValue: 0x10) }
+
   /// OPERATION_DONE is wanted once the program has asked for the message, not when it is merely there.
   package static var wantsMatch: FrameFlags { FrameFlags(rawValue: 0x80) }
 
-  /// Number of remote segments that follow, 0 to 7, in bits 4 to 6.
+  /// Number of remote segments that follow, 0 to 7, in bits 4 to 6; of frames that are no messages.
   @inline(__always)
   package var segmentCount: Int { Int(rawValue >> 4 & 7) }
 
@@ -92,10 +96,10 @@ package struct RemoteSegment: BitwiseCopyable {
 ///
 /// | type | after type and flags |
 /// |---|---|
-/// | MESSAGE | length u16, operation u32, tag?, data?, payload |
-/// | MESSAGE_FRAGMENT | length u16, operation u32, total u32, offset u32, tag?, data?, payload |
+/// | MESSAGE | length u16, operation u32, tag?, data?, context?, payload |
+/// | MESSAGE_FRAGMENT | length u16, operation u32, total u32, offset u32, tag?, data?, context?, payload |
 /// | WRITE_DATA | length u16, operation u32, total u32, offset u32, data?, segments, payload |
-/// | TRANSFER_NOTIFY | 0 u16, operation u32, token u32, 0 u32, total u64, tag?, data?, segments |
+/// | TRANSFER_NOTIFY | 0 u16, operation u32, token u32, 0 u32, total u64, tag?, data?, context? or segments |
 /// | READ_REQUEST | 0 u16, operation u32, token u32, 0 u32, total u64, limit u64, segments |
 package struct OrderedFrame: BitwiseCopyable {
   package var type: FrameType
@@ -111,13 +115,34 @@ package struct OrderedFrame: BitwiseCopyable {
   package var data: UInt64 = 0
   /// READ_REQUEST: bytes the target may send before a PULL_REQUEST.
   package var limit: UInt64 = 0
-  /// Encoded `RemoteSegment`s, `flags.segmentCount` of them.
+  /// Encoded `RemoteSegment`s, `segmentCount` of them.
   package var segments: UnsafeRawPointer
   package var payload: UnsafeRawPointer
   package var payloadLength: Int = 0
   /// First byte of the frame and its length, for who keeps it.
   package var start: UnsafeRawPointer
   package var encodedSize: Int = 0
+
+  /// Whether frames of this type, with these flags, are of a message.
+  @inline(__always)
+  private static func isMessage(_ type: FrameType, _ flags: FrameFlags) -> Bool {
+    switch type {
+    case .message, .messageFragment: true
+    case .transferNotify: !flags.contains(.write)
+    default: false
+    }
+  }
+
+  /// Remote segments that the frame has.
+  @inline(__always)
+  package var segmentCount: Int { Self.isMessage(type, flags) ? 0 : flags.segmentCount }
+
+  /// The receive context that a message is for; 0 in frames of other operations.
+  @inline(__always)
+  package var context: UInt16 {
+    guard flags.contains(.context), Self.isMessage(type, flags) else { return 0 }
+    return UInt16(littleEndian: (payload - 2).loadUnaligned(as: UInt16.self))
+  }
 
   /// Bytes of a frame of this type before its payload.
   @inline(__always)
@@ -131,8 +156,25 @@ package struct OrderedFrame: BitwiseCopyable {
     }
     if flags.contains(.tagged) { size += 8 }
     if flags.contains(.remoteData) { size += 8 }
-    return size + flags.segmentCount * RemoteSegment.encodedSize
+    return flags.rawValue & Self.tailBits == 0 ? size : size + tail(type, flags)
   }
+
+  /// Bytes of segments or of the context's number.
+  @inline(__always)
+  private static func tail(_ type: FrameType, _ flags: FrameFlags) -> Int {
+    if isMessage(type, flags) { return flags.contains(.context) ? 2 : 0 }
+    return flags.segmentCount * RemoteSegment.encodedSize
+  }
+
+  /// Whether no more is said to follow than may.
+  @inline(__always)
+  private static func isTailValid(_ type: FrameType, _ flags: FrameFlags) -> Bool {
+    if flags.rawValue & tailBits & ~FrameFlags.context.rawValue == 0 { return true }
+    return !isMessage(type, flags) && flags.segmentCount <= RemoteSegment.maximumCount
+  }
+
+  @inline(__always)
+  private static var tailBits: UInt8 { 0x70 }
 
   /// Reads a frame whose type byte, an ordered one, is next; nil when it is malformed.
   @inline(__always)
@@ -143,7 +185,7 @@ package struct OrderedFrame: BitwiseCopyable {
     flags = FrameFlags(rawValue: reader.peek(1, as: UInt8.self))
     operation = reader.peek(4, as: UInt32.self)
     let overhead = Self.overhead(type, flags)
-    guard reader.has(overhead), flags.segmentCount <= RemoteSegment.maximumCount else { return nil }
+    guard reader.has(overhead), Self.isTailValid(type, flags) else { return nil }
     var extras = 8
     switch type {
     case .message:

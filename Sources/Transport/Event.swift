@@ -9,10 +9,10 @@ package enum EventKind: UInt8, BitwiseCopyable {
   case operationCompleted
   /// Posted operations with `.silent` ended well, `length` of them.
   case silentlyCompleted
-  /// A message starts, in the order its sender posted it: `connection`, `flags`, `tag`, `data`, `length`.
+  /// A message starts, in the order its sender posted it: `connection`, `flags`, `tag`, `data`, `context`, `length`.
   ///
-  /// `payload` set: the whole message is there; copy it out and do nothing else, or call `hold`. `payload` nil: call
-  /// `accept` or `hold`. The answer is due before the next `pollEvent`.
+  /// `payload` set: the whole message is there; copy it out and do nothing else, or call `hold` or `refuse`. `payload`
+  /// nil: call `accept`, `hold` or `refuse`. The answer is due before the next `pollEvent`.
   case message
   /// An accepted message is over: `cookie` from `accept`, `status`, `length` of the whole message.
   case messageReceived
@@ -41,6 +41,8 @@ package struct Event: BitwiseCopyable {
   package var flags: OperationFlags = []
   package var operationKind: OperationKind = .message
   package var segmentCount: UInt8 = 0
+  /// Of `message`: the receive context it is for.
+  package var context: UInt16 = 0
   package var connection: ConnectionIndex = 0
   package var tag: UInt64 = 0
   package var data: UInt64 = 0

@@ -100,6 +100,8 @@ struct OutboundOperation: ListLinked {
   var frames: UInt32 = 0
   /// Holds a scatter list, a copy or ranges, to be given back when it is over.
   var hasExtras = true
+  /// Of a message: the peer's receive context.
+  var context: UInt16 = 0
   var length: UInt64
   /// Bytes below were sent at least once. Of a posted read: granted to the responder.
   var sent: UInt64 = 0

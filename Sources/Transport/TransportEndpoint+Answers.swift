@@ -28,9 +28,10 @@ extension TransportEndpoint {
     return cursor.transfer
   }
 
-  /// Turns a write or read down; its initiator's operation ends with `status`.
+  /// Turns a write or read down, or drops a message; its initiator's operation ends with `status` if it waits for this
+  /// side at all.
   package mutating func refuse(_ status: OperationStatus) {
-    precondition(cursor.answer != .none && event.pointee.kind != .message && status != .ok)
+    precondition(cursor.answer != .none && status != .ok)
     cursor.refusal = status
   }
 
@@ -43,7 +44,7 @@ extension TransportEndpoint {
     switch answer {
     case .wholeMessage:
       consume(connection, eager: frame.pointee.total)
-      if frame.pointee.flags.contains(.wantsDone) { queueDone(connection, frame.pointee.operation, .ok) }
+      if frame.pointee.flags.contains(.wantsDone) { queueDone(connection, frame.pointee.operation, cursor.refusal) }
     case .wholeWrite:
       consume(connection, eager: frame.pointee.total)
       queueDone(connection, frame.pointee.operation, cursor.refusal)

@@ -289,6 +289,7 @@ extension TransportEndpoint {
     if entry.pointee.flags.contains(.remoteData) { flags.insert(.remoteData) }
     if entry.pointee.flags.waitsForTarget { flags.insert(.wantsDone) }
     if entry.pointee.flags.contains(.matchComplete) { flags.insert(.wantsMatch) }
+    if entry.pointee.context != 0 { flags.insert(.context) }
     return flags
   }
 
@@ -327,6 +328,7 @@ extension TransportEndpoint {
   private func encodeOptionalParts(_ entry: UnsafeMutablePointer<OutboundOperation>, _ writer: inout ByteWriter) {
     if entry.pointee.flags.contains(.tagged) { writer.write(entry.pointee.tag) }
     if entry.pointee.flags.contains(.remoteData) { writer.write(entry.pointee.data) }
+    if entry.pointee.context != 0 { writer.write(entry.pointee.context) }
     for index in 0..<Int(entry.pointee.segmentCount) { segment(entry, index).encode(&writer) }
   }
 

@@ -54,7 +54,7 @@ extension TransportEndpoint {
     let isWhole = frame.pointee.payloadLength == Int(truncatingIfNeeded: frame.pointee.total)
     switch frame.pointee.type {
     case .message, .messageFragment:
-      guard frame.pointee.flags.segmentCount == 0, admitEager(frame, connection) else { return rejectStart() }
+      guard admitEager(frame, connection) else { return rejectStart() }
       describe(.message, frame, connection)
       if isWhole {
         event.pointee.payload = frame.pointee.payload
@@ -73,7 +73,7 @@ extension TransportEndpoint {
       }
     case .transferNotify:
       let isWrite = frame.pointee.flags.contains(.write)
-      guard isWrite ? segmentsMatch(frame) : frame.pointee.flags.segmentCount == 0 else { return rejectStart() }
+      guard !isWrite || segmentsMatch(frame) else { return rejectStart() }
       describe(isWrite ? .write : .message, frame, connection)
       makeTransfer(frame, connection, isPulled: true)
     default:
@@ -107,8 +107,8 @@ extension TransportEndpoint {
   /// Whether the remote segments add up to the operation's length.
   private func segmentsMatch(_ frame: UnsafePointer<OrderedFrame>) -> Bool {
     var total: UInt64 = 0
-    guard frame.pointee.flags.segmentCount > 0 else { return false }
-    for index in 0..<frame.pointee.flags.segmentCount {
+    guard frame.pointee.segmentCount > 0 else { return false }
+    for index in 0..<frame.pointee.segmentCount {
       let (sum, overflow) = total.addingReportingOverflow(
         RemoteSegment(encoded: frame.pointee.segments, at: index).length)
       if overflow { return false }
@@ -126,8 +126,12 @@ extension TransportEndpoint {
       kind, .ok, OperationFlags(frame.pointee.flags), connection.pointee.index, tag: frame.pointee.tag,
       data: frame.pointee.data,
       length: frame.pointee.total, Cookies())
-    event.pointee.segmentCount = UInt8(frame.pointee.flags.segmentCount)
-    event.pointee.encodedSegments = frame.pointee.segments
+    if kind == .message {
+      event.pointee.context = frame.pointee.context
+    } else {
+      event.pointee.segmentCount = UInt8(frame.pointee.segmentCount)
+      event.pointee.encodedSegments = frame.pointee.segments
+    }
     cursor.eventConnection = connection
     cursor.transfer = .max
     cursor.refusal = .ok

@@ -8,6 +8,7 @@ extension TransportEndpoint {
   /// Returns `.again` when `transmitQueueSize` operations are in flight.
   package mutating func post(_ operation: Operation, on connectionIndex: ConnectionIndex) -> PostResult {
     precondition(operation.sliceCount <= maximumSlices && operation.segmentCount <= RemoteSegment.maximumCount)
+    assert(operation.context == 0 || operation.kind == .message)
     guard postedCount < configuration.transmitQueueSize, let slot = operations.allocate() else { return .again }
     let connection = self[connectionIndex]
     prepare(slot, operation, connection)
@@ -40,6 +41,7 @@ extension TransportEndpoint {
     entry.pointee.cookie = operation.cookie
     entry.pointee.tag = operation.tag
     entry.pointee.data = operation.data
+    entry.pointee.context = operation.context
     entry.pointee.limit = 0
     entry.pointee.injected = nil
     entry.pointee.nextBulk = .max

@@ -116,6 +116,8 @@ package struct Operation: BitwiseCopyable {
   package var flags: OperationFlags
   package var tag: UInt64 = 0
   package var data: UInt64 = 0
+  /// Of a message: the receive context at the peer that it is for. 0 for all others.
+  package var context: UInt16 = 0
   /// Local memory: source of messages and writes, target of reads; at most `maximumSlices`.
   package var slices: UnsafePointer<Slice>?
   package var sliceCount: Int

@@ -68,7 +68,7 @@ private func decodeFrames(_ start: ByteReader) {
     default:
       guard let frame = OrderedFrame(type, &reader) else { return }
       touch(frame.payload, frame.payloadLength)
-      for index in 0..<frame.flags.segmentCount { _ = RemoteSegment(encoded: frame.segments, at: index) }
+      for index in 0..<frame.segmentCount { _ = RemoteSegment(encoded: frame.segments, at: index) }
     }
     precondition(reader.position > before)
   }

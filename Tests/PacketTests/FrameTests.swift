@@ -18,6 +18,10 @@ enum GoldenFrame {
   static let messageEmpty = bytes("10 00 0000 2b000000")
   static let messageTaggedWithData =
     bytes("10 03 0500 2a000000 8877665544332211 1000000000000000 68656c6c6f")
+  static let messageToContext = bytes("10 10 0500 2a000000 0201 68656c6c6f")
+  static let messageTaggedWithDataToContext =
+    bytes("10 13 0500 2a000000 8877665544332211 1000000000000000 feff 68656c6c6f")
+  static let messageFragmentToContext = bytes("11 11 0300 2a000000 00200000 fd1f0000 8877665544332211 0300 010203")
   static let messageFragment = bytes("11 04 0300 2a000000 00200000 fd1f0000 010203")
   static let messageFragmentTagged = bytes("11 01 0300 2a000000 00200000 fd1f0000 8877665544332211 010203")
   static let writeData =
@@ -29,6 +33,8 @@ enum GoldenFrame {
       c0ffee11
       """)
   static let transferNotify = bytes("13 05 0000 2a000000 05000000 00000000 0000000001000000 8877665544332211")
+  static let transferNotifyToContext =
+    bytes("13 14 0000 2a000000 05000000 00000000 0000000001000000 0300")
   static let transferNotifyWrite =
     bytes(
       """
@@ -45,7 +51,8 @@ enum GoldenFrame {
 
   static let ordered = [
     message, messageEmpty, messageTaggedWithData, messageFragment, messageFragmentTagged, writeData, transferNotify,
-    transferNotifyWrite, readRequest,
+    transferNotifyWrite, readRequest, messageToContext, messageTaggedWithDataToContext, messageFragmentToContext,
+    transferNotifyToContext,
   ]
 }
 

@@ -11,6 +11,7 @@ private struct Fields: Equatable {
   var limit: UInt64 = 0
   var tag: UInt64 = 0
   var data: UInt64 = 0
+  var context: UInt16 = 0
   var segments: [[UInt64]] = []
   var payload: [UInt8] = []
 }
@@ -28,8 +29,8 @@ private struct Fields: Equatable {
       #expect(frame.encodedSize == OrderedFrame.overhead(type, frame.flags) + frame.payloadLength)
       return Fields(
         type: type, flags: frame.flags.rawValue, token: frame.token, total: frame.total, offset: frame.offset,
-        limit: frame.limit, tag: frame.tag, data: frame.data,
-        segments: (0..<frame.flags.segmentCount).map {
+        limit: frame.limit, tag: frame.tag, data: frame.data, context: frame.context,
+        segments: (0..<frame.segmentCount).map {
           let segment = RemoteSegment(encoded: frame.segments, at: $0)
           return [segment.address, segment.length, segment.key]
         },
@@ -56,6 +57,27 @@ private struct Fields: Equatable {
         == Fields(
           type: .messageFragment, flags: 1, total: 0x2000, offset: 0x1FFD, tag: 0x1122_3344_5566_7788,
           payload: [1, 2, 3]))
+  }
+
+  @Test func context() {
+    #expect(
+      decode(GoldenFrame.messageToContext)
+        == Fields(type: .message, flags: 0x10, total: 5, context: 0x0102, payload: Array("hello".utf8)))
+    #expect(
+      decode(GoldenFrame.messageTaggedWithDataToContext)
+        == Fields(
+          type: .message, flags: 0x13, total: 5, tag: 0x1122_3344_5566_7788, data: 16, context: 0xFFFE,
+          payload: Array("hello".utf8)))
+    #expect(
+      decode(GoldenFrame.messageFragmentToContext)
+        == Fields(
+          type: .messageFragment, flags: 0x11, total: 0x2000, offset: 0x1FFD, tag: 0x1122_3344_5566_7788, context: 3,
+          payload: [1, 2, 3]))
+    #expect(
+      decode(GoldenFrame.transferNotifyToContext)
+        == Fields(type: .transferNotify, flags: 0x14, token: 5, total: 1 << 32, context: 3))
+    // A segment is none.
+    #expect(decode(GoldenFrame.readRequest)?.context == 0 && decode(GoldenFrame.transferNotifyWrite)?.context == 0)
   }
 
   @Test func writeData() {
@@ -106,12 +128,13 @@ private struct Fields: Equatable {
     fragment.replaceSubrange(12..<16, with: [0xFF, 0xFF, 0xFF, 0xFF])
     #expect(decode(fragment) == nil)
     // More segments than the protocol allows, though the bytes are there.
-    for type in [0x12, 0x13, 0x14] as [UInt8] {
+    for type in 0x10...0x14 as ClosedRange<UInt8> {
       for count in 0...7 as ClosedRange<UInt8> {
         var frame = [UInt8](repeating: 0, count: 300)
         frame[0] = type
-        frame[1] = count << 4
-        #expect((decode(frame, operation: 0) != nil) == (count <= 4))
+        frame[1] = count << 4 | (type == 0x13 ? FrameFlags.write.rawValue : 0)
+        // Of a message the lowest of the bits says that it names a context, and no other may be there.
+        #expect((decode(frame, operation: 0) != nil) == (count <= (type < 0x12 ? 1 : 4)), "type \(type) count \(count)")
       }
     }
   }
@@ -126,7 +149,8 @@ private struct Fields: Equatable {
           if length > 0 { frame[0] = type }
           if length > 1 { frame[1] = flags }
           let accepted = withReader(frame) { OrderedFrame(FrameType(rawValue: type)!, &$0) != nil }
-          if accepted != (length >= overhead && flags >> 4 & 7 <= 4) {
+          let isMessage = type <= 0x11 || type == 0x13 && flags & FrameFlags.write.rawValue == 0
+          if accepted != (length >= overhead && flags >> 4 & 7 <= (isMessage ? 1 : 4)) {
             Issue.record("type \(type) flags \(flags) length \(length): \(accepted)")
           }
         }

@@ -61,6 +61,7 @@ final class Node {
 
   /// The data path. The endpoint keeps the port alive.
   var port: Port { endpoint.portReference!.takeUnretainedValue() }
+  var receiver: ReceiveContext { endpoint.receiver!.takeUnretainedValue() }
 
   /// The number that `peer` has here.
   func insert(_ peer: Node) throws -> UInt64 {
@@ -114,9 +115,9 @@ final class Node {
     ignore: UInt64 = 0, context: UInt = 2
   ) -> Int {
     var slice = Slice(base: bytes.baseAddress, count: bytes.count)
-    return port.receive(
+    return receiver.receive(
       Pieces(&slice, 1), from: peer, kind: tag == nil ? FI_MSG : FI_TAGGED, tag: tag ?? 0, ignore: ignore,
-      context: context, flags: port.receiveFlags)
+      context: context, flags: receiver.flags)
   }
 
   func access(

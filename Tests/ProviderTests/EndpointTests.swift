@@ -143,7 +143,7 @@ private struct Pair {
     #expect(target.isEqual(source))
     let sent = completions(1, of: pair.a, with: [pair.b])
     #expect(sent == [Outcome(context: 11, flags: FI_SEND | FI_TAGGED)])
-    #expect(pair.a.port.operationsLeft == 64 && pair.b.port.receivesLeft == 64)
+    #expect(pair.a.port.operationsLeft == 64 && pair.b.receiver.receivesLeft == 64)
     try pair.close()
   }
 
@@ -189,7 +189,7 @@ private struct Pair {
     #expect(pair.a.send(source.source, to: pair.toB, flags: FI_INJECT) == -Int(FI_EINVAL))
     #expect(pair.a.send(source.source, to: 4711) == -Int(FI_EINVAL))
     #expect(pair.a.receive(source.whole, from: 4711) == -Int(FI_EINVAL))
-    #expect(pair.a.port.operationsLeft == 64 && pair.a.port.receivesLeft == 64)
+    #expect(pair.a.port.operationsLeft == 64 && pair.a.receiver.receivesLeft == 64)
     try pair.close()
   }
 
@@ -197,12 +197,12 @@ private struct Pair {
     let node = try Node()
     let target = Memory(8)
     #expect(node.receive(target.whole, tag: 3, context: 5) == 0)
-    node.port.cancel(context: 6)
+    node.receiver.cancel(context: 6)
     #expect(node.poll().isEmpty)
-    node.port.cancel(context: 5)
+    node.receiver.cancel(context: 5)
     #expect(
       node.poll() == [Outcome(context: 5, flags: FI_RECV | FI_TAGGED, tag: 3, error: Int32(FI_ECANCELED))])
-    #expect(node.port.receivesLeft == 64)
+    #expect(node.receiver.receivesLeft == 64)
     try node.close()
   }
 
@@ -211,7 +211,7 @@ private struct Pair {
     var slice = Slice(base: nil, count: 0)
     func kept(_ flags: UInt64, _ tag: UInt64, _ context: UInt, _ target: Memory? = nil) -> Int {
       slice = Slice(base: target?.bytes.baseAddress, count: target?.count ?? 0)
-      return pair.b.port.receiveKept(
+      return pair.b.receiver.receiveKept(
         Pieces(&slice, 1), from: unspecifiedAddress, kind: FI_TAGGED, tag: tag, ignore: 0, context: context,
         flags: flags | FI_COMPLETION)
     }

@@ -84,6 +84,7 @@ package final class OperationRecord {
     guard event.flags.intersection(flags) == plan.flags.intersection(flags) else { return "has flags \(event.flags)" }
     guard !plan.flags.contains(.tagged) || event.tag == tag else { return "has tag \(event.tag)" }
     guard !plan.flags.contains(.remoteData) || event.data == data else { return "has data \(event.data)" }
+    guard event.kind != .message || event.context == plan.context else { return "is for context \(event.context)" }
     let expected = segments
     guard Int(event.segmentCount) == expected.count else { return "has \(event.segmentCount) segments" }
     for (index, segment) in expected.enumerated() {

@@ -95,7 +95,8 @@ private func describe(_ frame: OrderedFrame) -> String {
   if frame.flags.contains(.remoteData) { text += " data \(hexadecimal(frame.data))" }
   if frame.flags.contains(.wantsDone) { text += " wants-done" }
   if frame.flags.contains(.write) { text += " write" }
-  if frame.flags.segmentCount > 0 { text += " segments \(frame.flags.segmentCount)" }
+  if frame.context != 0 { text += " context \(frame.context)" }
+  if frame.segmentCount > 0 { text += " segments \(frame.segmentCount)" }
   return text
 }
 

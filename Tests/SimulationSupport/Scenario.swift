@@ -8,6 +8,8 @@ package struct OperationPlan {
   package var target: Int
   package var flags: OperationFlags = []
   package var size: Int
+  /// The receive context that a message is for.
+  package var context: UInt16 = 0
   /// When it is posted, counted from the start of the run.
   package var time: UInt64 = 0
   /// How the local memory is sliced, and how many bytes lie between slices.
@@ -21,7 +23,7 @@ package struct OperationPlan {
   package var isDiscarded = false
   /// The target takes its memory away so long after it accepted.
   package var abortAfter: UInt64?
-  /// The target refuses the access.
+  /// The target refuses the access, or has no such context.
   package var refusal: OperationStatus?
 
   package init(kind: OperationKind, source: Int, target: Int, size: Int) {
@@ -38,6 +40,7 @@ package struct OperationPlan {
     if flags.contains(.deliveryComplete) { text += ", delivery-complete" }
     if flags.contains(.matchComplete) { text += ", match-complete" }
     if flags.contains(.inject) { text += ", inject" }
+    if context != 0 { text += ", context \(context)" }
     text += ", local \(localParts) gap \(gap), remote \(remoteParts)"
     if let holdFor { text += ", held \(holdFor)ns" }
     if isDiscarded { text += ", discarded" }

@@ -32,6 +32,7 @@ package struct ScenarioGenerator {
     makeOperations()
     makeDisturbances()
     scenario.closes = random.chance(0.2)
+    if random.chance(0.3) { makeContexts() }
     return scenario
   }
 
@@ -133,6 +134,21 @@ package struct ScenarioGenerator {
         plan.refusal = random.chance(0.5) ? .accessDenied : .outOfBounds
       }
       scenario.operations.append(plan)
+    }
+  }
+
+  /// Some messages are for other receive contexts than the first, and some for one that their target does not have.
+  private mutating func makeContexts() {
+    let lacks = random.chance(0.4) ? 0.1 : 0
+    for index in scenario.operations.indices where scenario.operations[index].kind == .message {
+      if random.chance(lacks) {
+        scenario.operations[index].context = 0x0BAD
+        scenario.operations[index].refusal = .aborted
+        scenario.operations[index].holdFor = nil
+        scenario.operations[index].isDiscarded = false
+      } else {
+        scenario.operations[index].context = random.one(of: [0, 1, 2, 255, 0xFFFE])
+      }
     }
   }
 

@@ -65,6 +65,7 @@ package final class WorkloadProgram: HostProgram {
         cookie: cookie(record, .operationCompleted, host))
       operation.tag = record.tag
       operation.data = record.data
+      operation.context = record.plan.context
       return record.segments.withUnsafeBufferPointer { segments in
         if !segments.isEmpty {
           operation.segments = segments.baseAddress

@@ -8,6 +8,7 @@ final class Recorder: HostProgram {
     var length: UInt64
     var tag: UInt64 = 0
     var data: UInt64 = 0
+    var context: UInt16 = 0
     var bytes: [UInt8]
   }
 
@@ -27,12 +28,16 @@ final class Recorder: HostProgram {
   private(set) var held: [(handle: MessageHandle, length: UInt64)] = []
   private(set) var lostHeld = 0
   private(set) var silentCompletions = 0
+  /// Messages for this receive context are refused.
+  var missingContext: UInt16?
   /// Writes and reads are refused.
   var refusal: OperationStatus?
   /// Accepted messages get buffers of at most this size.
   var capacity = Int.max
   /// What peers write and read; addresses are offsets.
   let region: UnsafeMutableRawBufferPointer
+  /// Called for each message that starts.
+  var onMessage: ((Event) -> Void)?
   /// Called at each step of the pump.
   var onStep: (() -> Void)?
 
@@ -72,7 +77,9 @@ final class Recorder: HostProgram {
   }
 
   private func message(_ event: Event, _ host: SimulatedHost) {
-    let message = Message(length: event.length, tag: event.tag, data: event.data, bytes: [])
+    onMessage?(event)
+    if event.context == missingContext { return host.endpoint.refuse(.aborted) }
+    let message = Message(length: event.length, tag: event.tag, data: event.data, context: event.context, bytes: [])
     if holds {
       nextCookie += 1
       pending[nextCookie] = message
@@ -174,7 +181,8 @@ final class Bench {
   @discardableResult
   func post(
     _ kind: OperationKind = .message, from source: Int = 0, to target: Int = 1, size: Int = 8,
-    flags: OperationFlags = [], tag: UInt64 = 0, data: UInt64 = 0, segments: [RemoteSegment]? = nil
+    flags: OperationFlags = [], tag: UInt64 = 0, data: UInt64 = 0, context: UInt16 = 0,
+    segments: [RemoteSegment]? = nil
   ) -> UInt64? {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(size, 1), alignment: 16)
     memory.copyBytes(from: Self.pattern(size))
@@ -188,6 +196,7 @@ final class Bench {
         var operation = Operation(kind: kind, flags: flags, slices: slice, sliceCount: 1, cookie: Cookies(id))
         operation.tag = tag
         operation.data = data
+        operation.context = context
         operation.segments = segments.baseAddress
         operation.segmentCount = segments.count
         let connection = host.endpoint.connection(to: SimulatedNetwork.address(target))

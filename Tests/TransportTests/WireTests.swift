@@ -39,6 +39,19 @@ import Transport
       frames { $0.post(size: 2, flags: .deliveryComplete) } == Self.bytes("10 04 0200 01000000") + Bench.pattern(2))
   }
 
+  @Test func messageToContext() {
+    #expect(frames { $0.post(size: 5, context: 0x0102) } == Self.bytes("10 10 0500 01000000 0201") + Bench.pattern(5))
+    #expect(
+      frames { $0.post(size: 0, flags: [.tagged, .remoteData], tag: 0x1122_3344_5566_7788, data: 16, context: 3) }
+        == Self.bytes("10 13 0000 01000000 8877665544332211 1000000000000000 0300"))
+    let fragment = frames { $0.post(size: 3_000, context: 0xFFFF) }
+    #expect(fragment.count == 1_200 - DataHeader.size)
+    #expect(Array(fragment.prefix(18)) == Self.bytes("11 10 8a04 01000000 b80b0000 00000000 ffff"))
+    let announcement = frames { $0.post(size: 1 << 17, context: 3) }
+    #expect(Array(announcement[0..<8]) == Self.bytes("13 10 0000 01000000"))
+    #expect(Array(announcement[12...]) == Self.bytes("00000000 0000020000000000 0300"))
+  }
+
   @Test func messageFragment() {
     let frame = frames { $0.post(size: 3_000, flags: .tagged, tag: 7) }
     #expect(frame.count == 1_200 - DataHeader.size)

@@ -57,6 +57,8 @@ package final class Endpoint {
   }
 
   package var isEnabled: Bool { port != nil || datagramPort != nil }
+  /// Where receives are posted; nil until the endpoint is enabled.
+  package var receiver: Unmanaged<ReceiveContext>? { port?.context }
 
   // MARK: Attributes
 

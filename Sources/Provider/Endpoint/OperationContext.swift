@@ -24,16 +24,22 @@ package struct OperationContext: BitwiseCopyable {
 
 /// Names, in the first word of a cookie, what a peer's transfer goes to or comes from.
 package enum TransferName {
-  /// A posted receive, by its index.
+  /// A posted receive, by its index and the number of its context.
   @inline(__always)
-  package static func receive(_ index: UInt32) -> Cookies { Cookies(1 << 32 | UInt64(index)) }
-  /// An unexpected message, by its index.
-  package static func unexpected(_ index: UInt32) -> Cookies { Cookies(2 << 32 | UInt64(index)) }
+  package static func receive(_ index: UInt32, of context: UInt16) -> Cookies {
+    Cookies(1 << 32 | UInt64(index), UInt64(context))
+  }
+  /// An unexpected message, by its index and the number of the context it waits in.
+  package static func unexpected(_ index: UInt32, of context: UInt16) -> Cookies {
+    Cookies(2 << 32 | UInt64(index), UInt64(context))
+  }
   /// Memory regions, by the index of the transfer.
   package static func regions(_ index: UInt32) -> Cookies { Cookies(3 << 32 | UInt64(index)) }
 
   @inline(__always)
   package static func index(_ cookie: Cookies) -> UInt32 { UInt32(truncatingIfNeeded: cookie.first) }
+  @inline(__always)
+  package static func context(_ cookie: Cookies) -> UInt16 { UInt16(truncatingIfNeeded: cookie.second) }
 }
 
 /// How the transport's outcomes read in C.

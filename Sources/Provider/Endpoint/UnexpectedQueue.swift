@@ -7,6 +7,8 @@ package struct UnexpectedMessage: ListLinked {
   package var previous: UInt32 = .max
   /// What the transport calls it.
   package var handle: MessageHandle = 0
+  /// The port that it came to, whose connection and message these are.
+  package var port: Unmanaged<Port>?
   package var connection: ConnectionIndex
   package var flags: OperationFlags
   package var isClaimed = false

@@ -1,5 +1,6 @@
 import CFabric
 import CPlatform
+import Datagram
 import Packet
 import Transport
 
@@ -38,99 +39,95 @@ extension Port {
 
   @inline(__always)
   private func messageArrived(_ event: UnsafePointer<Event>) {
-    let isTagged = event.pointee.flags.contains(.tagged)
-    let connection = event.pointee.connection
-    guard let index = receives.take(tagged: isTagged, tag: event.pointee.tag, from: connection) else {
-      return holdMessage(event)
-    }
-    assign(index, connection: connection, flags: event.pointee.flags, tag: event.pointee.tag, data: event.pointee.data)
-    guard let payload = event.pointee.payload else {
-      let entry = receives[index]
-      return transport.accept(
-        receives.slices(index), count: Int(entry.pointee.sliceCount), cookie: TransferName.receive(index))
-    }
-    let length = Int(truncatingIfNeeded: event.pointee.length)
-    scatter(payload, length, receives.slices(index), Int(receives[index].pointee.sliceCount))
-    completeReceive(index, length: event.pointee.length)
+    guard event.pointee.context == 0 else { return messageForContext(event) }
+    context._withUnsafeGuaranteedRef { match(event, in: $0, to: binding.receiveQueue) }
   }
 
-  /// Notes the message that a receive was matched with.
+  /// A message that names another context than the first.
+  @inline(never)
+  private func messageForContext(_ event: UnsafePointer<Event>) {
+    if event.pointee.context >= ReceiveContext.firstInternal { return internalMessage(event) }
+    transport.refuse(.aborted)
+  }
+
+  /// Lets a message meet its receive, or wait for it.
   @inline(__always)
-  func assign(_ index: UInt32, connection: ConnectionIndex, flags: OperationFlags, tag: UInt64, data: UInt64) {
-    let entry = receives[index]
-    entry.pointee.connection = connection
-    entry.pointee.tag = tag
-    entry.pointee.data = data
-    if flags.contains(.remoteData) { entry.pointee.flags |= UInt32(FI_REMOTE_CQ_DATA) }
+  private func match(
+    _ event: UnsafePointer<Event>, in context: ReceiveContext, to queue: Unmanaged<CompletionQueue>
+  ) {
+    let isTagged = event.pointee.flags.contains(.tagged)
+    let connection = event.pointee.connection
+    guard let index = context.receives.take(tagged: isTagged, tag: event.pointee.tag, from: connection) else {
+      return holdMessage(event, in: context)
+    }
+    context.assign(
+      index, connection: connection, flags: event.pointee.flags, tag: event.pointee.tag, data: event.pointee.data)
+    let slices = context.receives.slices(index)
+    let count = Int(context.receives[index].pointee.sliceCount)
+    guard let payload = event.pointee.payload else {
+      return transport.accept(slices, count: count, cookie: TransferName.receive(index, of: context.number))
+    }
+    scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, count)
+    context.complete(index, length: event.pointee.length, at: self, to: queue)
   }
 
   @inline(never)
-  private func holdMessage(_ event: UnsafePointer<Event>) {
+  private func holdMessage(_ event: UnsafePointer<Event>, in context: ReceiveContext) {
     // There is an element for every message that the transport can hold.
-    let index = unexpected.allocate()!
-    let entry = unexpected[index]
+    let index = context.unexpected.allocate()!
+    let entry = context.unexpected[index]
     entry.initialize(
       to: UnexpectedMessage(
         connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
         data: event.pointee.data, length: event.pointee.length))
-    entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index))
-    unexpected.append(index)
+    entry.pointee.port = .passUnretained(self)
+    entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index, of: context.number))
+    context.unexpected.append(index)
+  }
+
+  /// A receive takes a message that came before it.
+  func acceptHeld(_ handle: MessageHandle, _ slices: UnsafePointer<Slice>, count: Int, cookie: Cookies) {
+    let now = Clock.now()
+    transport.acceptHeld(handle, slices, count: count, cookie: cookie, now: now)
+    // Most such messages are here in full.
+    if batch.isEmpty { drain(now) }
+    if transport.wantsTransmit && binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep }) { flush(now) }
   }
 
   private func heldMessageLost(_ event: UnsafePointer<Event>) {
     let index = TransferName.index(event.pointee.cookie)
-    unexpected.unlink(index)
-    unexpected.free(index)
+    withContext(event.pointee.cookie) { context, _ in
+      context.unexpected.unlink(index)
+      context.unexpected.free(index)
+    }
   }
 
   private func messageReceived(_ event: UnsafePointer<Event>) {
     let index = TransferName.index(event.pointee.cookie)
-    if event.pointee.status == .ok { return completeReceive(index, length: event.pointee.length) }
-    failReceive(
-      index, length: 0, overflow: 0, code: TransferError.code(event.pointee.status),
-      providerCode: TransferError.providerCode(event.pointee.status))
-  }
-
-  /// Ends a receive whose message is in place.
-  @inline(__always)
-  func completeReceive(_ index: UInt32, length: UInt64) {
-    let entry = receives[index]
-    let capacity = UInt64(truncatingIfNeeded: entry.pointee.capacity)
-    if length > capacity {
-      let overflow = Int(truncatingIfNeeded: length &- capacity)
-      return failReceive(
-        index, length: entry.pointee.capacity, overflow: overflow, code: Int32(FI_ETRUNC),
-        providerCode: Int32(FI_ETRUNC))
-    }
-    if UInt64(entry.pointee.flags) & FI_COMPLETION != 0 {
-      let source = source(of: entry.pointee.connection)
-      binding.receiveQueue._withUnsafeGuaranteedRef {
-        $0.push(
-          context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_COMPLETION,
-          length: Int(truncatingIfNeeded: length),
-          buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: entry.pointee.data,
-          tag: entry.pointee.tag, source: source)
+    withContext(event.pointee.cookie) { context, queue in
+      if event.pointee.status == .ok {
+        return context.complete(index, length: event.pointee.length, at: self, to: queue)
       }
-    } else {
-      binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() }
+      context.fail(
+        index, length: 0, overflow: 0, code: TransferError.code(event.pointee.status),
+        providerCode: TransferError.providerCode(event.pointee.status), at: self, to: queue)
     }
-    receives.free(index)
   }
 
-  /// Ends a receive with an error entry.
-  @inline(never)
-  func failReceive(_ index: UInt32, length: Int, overflow: Int, code: Int32, providerCode: Int32) {
-    let entry = receives[index]
-    let isMatched = entry.pointee.connection != PostedReceive.anyConnection
-    let source = isMatched ? source(of: entry.pointee.connection) : UInt64.max
-    binding.receiveQueue._withUnsafeGuaranteedRef {
-      $0.pushError(
-        context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_COMPLETION, length: length,
-        buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: isMatched ? entry.pointee.data : 0,
-        tag: entry.pointee.tag, olen: overflow, err: code, provErrno: providerCode, source: source)
-    }
-    receives.free(index)
+  /// Calls `body` with the context that a receive or an unexpected message belongs to, and where it reports.
+  @inline(__always)
+  private func withContext(
+    _ cookie: Cookies, _ body: (ReceiveContext, Unmanaged<CompletionQueue>) -> Void
+  ) {
+    context._withUnsafeGuaranteedRef { body($0, binding.receiveQueue) }
   }
+
+  // MARK: The provider's own messages
+
+  /// A message for one of the contexts that are no program's. Answers the event as `messageArrived` does: what nobody
+  /// here knows is refused.
+  @inline(never)
+  private func internalMessage(_ event: UnsafePointer<Event>) { transport.refuse(.aborted) }
 
   // MARK: This side's operations
 

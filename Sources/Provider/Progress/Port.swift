@@ -33,14 +33,11 @@ package final class Port {
   /// Flags of operations whose call takes none, and what is added to the flags of the others.
   package private(set) var transmitFlags: UInt64
   package let messageTransmitFlags: UInt64
-  package private(set) var receiveFlags: UInt64
-  package let messageReceiveFlags: UInt64
-  let directsMessages: Bool
-  let directsTagged: Bool
+  /// Context 0, where messages and receives meet; `ownContext` keeps it alive.
+  package let context: Unmanaged<ReceiveContext>
+  private let ownContext: ReceiveContext
   var socket: UDPSocket
   var transport: TransportEndpoint
-  var receives: ReceiveQueue
-  var unexpected: UnexpectedQueue
   var regionTransfers: RegionTransferTable
   var peers = PeerCache()
   /// Posted operations whose completion is due.
@@ -82,20 +79,19 @@ package final class Port {
     self.binding = binding
     self.options = options
     messageTransmitFlags = options.messageTransmitFlags
-    messageReceiveFlags = options.messageReceiveFlags
     transmitFlags = options.transmitFlags | options.messageTransmitFlags
-    receiveFlags = options.receiveFlags | options.messageReceiveFlags
-    directsMessages = options.isDirected(tagged: false)
-    directsTagged = options.isDirected(tagged: true)
     let address = PeerAddress(words: socket.localAddress.words)
     self.socket = socket
     self.socket.scratch = batch.memory
     transport = TransportEndpoint(configuration: configuration, localAddress: address)
-    receives = ReceiveQueue(capacity: options.receiveQueueSize)
-    unexpected = UnexpectedQueue(capacity: configuration.inboundTransfers)
+    ownContext = ReceiveContext(
+      number: 0, binding: ReceiveContext.Binding(engine: binding.engine, queue: binding.receiveQueue),
+      options: options, messages: configuration.inboundTransfers)
+    context = .passUnretained(ownContext)
     regionTransfers = RegionTransferTable(capacity: configuration.inboundTransfers + 4 * configuration.maximumReads)
     outgoing = .allocate(capacity: TransmitBatch.maximumTransmits)
     takesRemoteWrites = options.hasReceiveQueue && options.capabilities & FI_REMOTE_WRITE != 0
+    ownContext.attach(self)
   }
 
   deinit { outgoing.deallocate() }
@@ -103,7 +99,7 @@ package final class Port {
   /// Changes the flags of operations whose call takes none (FI_SETOPSFLAG).
   package func setFlags(transmit: UInt64, receive: UInt64) {
     transmitFlags = transmit | messageTransmitFlags
-    receiveFlags = receive | messageReceiveFlags
+    ownContext.setFlags(receive)
   }
 
   package var descriptor: Int32 { socket.descriptor }
@@ -114,12 +110,7 @@ package final class Port {
   /// Whether a pump has something to do that no descriptor and no timer will tell of.
   package var hasWork: Bool { transport.wantsTransmit || !batch.isEmpty || inputIndex < inputCount }
 
-  /// Receives and operations that may still be posted.
-  package var receivesLeft: Int {
-    lock()
-    defer { unlock() }
-    return receives.available
-  }
+  /// Operations that may still be posted.
   package var operationsLeft: Int {
     lock()
     defer { unlock() }
@@ -177,7 +168,7 @@ package final class Port {
   package func releaseReservations() {
     for _ in 0..<outstanding { binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     outstanding = 0
-    for _ in 0..<receives.count { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
+    ownContext.releaseReservations()
     if hasSpareCompletion { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     hasSpareCompletion = false
     regionTransfers.endAll(in: binding.domain)

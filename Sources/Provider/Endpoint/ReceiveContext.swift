@@ -1,0 +1,134 @@
+import CFabric
+import Transport
+
+/// Where messages meet the receives that wait for them: posted receives, and messages that came before theirs.
+///
+/// Each port has one, number 0; the receive contexts of a scalable endpoint are others, and several ports may share one.
+/// A message names on the wire the number it is for. What refers to a context is kept alive by the endpoint, so
+/// references are unmanaged, as in `Port`. Everything is protected by the engine's lock.
+///
+/// Man pages: fi_endpoint(3), fi_msg(3), fi_tagged(3)
+package final class ReceiveContext {
+  /// What the context works for; each outlives it.
+  package struct Binding {
+    package var engine: Unmanaged<ProgressEngine>
+    /// Where its receives complete, and room for that is set aside when they are posted.
+    package var queue: Unmanaged<CompletionQueue>
+
+    package init(engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>) {
+      self.engine = engine
+      self.queue = queue
+    }
+  }
+
+  /// Contexts from this number on are the provider's own; no program's receives meet their messages.
+  package static var firstInternal: UInt16 { 0xFF00 }
+
+  /// What messages call it.
+  package let number: UInt16
+  let engine: Unmanaged<ProgressEngine>
+  let queue: Unmanaged<CompletionQueue>
+  /// Without completion queue nothing may be posted.
+  let hasQueue: Bool
+  /// The port whose messages it takes.
+  private(set) var port: Unmanaged<Port>!
+  /// Most pieces of memory in one receive.
+  package let iovLimit: Int
+  /// Flags of receives whose call takes none, and what is added to the flags of the others.
+  package private(set) var flags: UInt64
+  package let messageFlags: UInt64
+  let directsMessages: Bool
+  let directsTagged: Bool
+  var receives: ReceiveQueue
+  var unexpected: UnexpectedQueue
+
+  /// `messages`: most messages that may wait for their receives.
+  package init(number: UInt16, binding: Binding, options: EndpointOptions, messages: Int) {
+    self.number = number
+    engine = binding.engine
+    queue = binding.queue
+    hasQueue = options.hasReceiveQueue
+    iovLimit = options.iovLimit
+    messageFlags = options.messageReceiveFlags
+    flags = options.receiveFlags | options.messageReceiveFlags
+    directsMessages = options.isDirected(tagged: false)
+    directsTagged = options.isDirected(tagged: true)
+    receives = ReceiveQueue(capacity: options.receiveQueueSize)
+    unexpected = UnexpectedQueue(capacity: messages)
+  }
+
+  /// Takes the messages of a port from now on.
+  func attach(_ port: Port) { self.port = .passUnretained(port) }
+
+  /// Changes the flags of receives whose call takes none (FI_SETOPSFLAG).
+  package func setFlags(_ flags: UInt64) { self.flags = flags | messageFlags }
+
+  @inline(__always)
+  func lock() { engine._withUnsafeGuaranteedRef { $0.lock() } }
+  @inline(__always)
+  func unlock() { engine._withUnsafeGuaranteedRef { $0.unlock() } }
+
+  /// Receives that may still be posted.
+  package var receivesLeft: Int {
+    lock()
+    defer { unlock() }
+    return receives.available
+  }
+
+  /// Gives up the room that was set aside for completions which will not come.
+  func releaseReservations() { queue._withUnsafeGuaranteedRef { $0.unreserve(receives.count) } }
+
+  // MARK: Matched receives
+
+  /// Notes the message that a receive was matched with.
+  @inline(__always)
+  func assign(_ index: UInt32, connection: ConnectionIndex, flags: OperationFlags, tag: UInt64, data: UInt64) {
+    let entry = receives[index]
+    entry.pointee.connection = connection
+    entry.pointee.tag = tag
+    entry.pointee.data = data
+    if flags.contains(.remoteData) { entry.pointee.flags |= UInt32(FI_REMOTE_CQ_DATA) }
+  }
+
+  /// Ends a receive whose message from a peer of `port` is in place. `queue` has room set aside for its completion.
+  @inline(__always)
+  func complete(_ index: UInt32, length: UInt64, at port: Port, to queue: Unmanaged<CompletionQueue>) {
+    let entry = receives[index]
+    let capacity = UInt64(truncatingIfNeeded: entry.pointee.capacity)
+    if length > capacity {
+      let overflow = Int(truncatingIfNeeded: length &- capacity)
+      return fail(
+        index, length: entry.pointee.capacity, overflow: overflow, code: Int32(FI_ETRUNC),
+        providerCode: Int32(FI_ETRUNC), at: port, to: queue)
+    }
+    if UInt64(entry.pointee.flags) & FI_COMPLETION != 0 {
+      let source = port.source(of: entry.pointee.connection)
+      queue._withUnsafeGuaranteedRef {
+        $0.push(
+          context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_COMPLETION,
+          length: Int(truncatingIfNeeded: length), buffer: UInt(bitPattern: receives.slices(index).pointee.base),
+          data: entry.pointee.data, tag: entry.pointee.tag, source: source)
+      }
+    } else {
+      queue._withUnsafeGuaranteedRef { $0.unreserve() }
+    }
+    receives.free(index)
+  }
+
+  /// Ends a receive with an error entry. `port` is where its message comes from; nil of one that was not matched.
+  @inline(never)
+  func fail(
+    _ index: UInt32, length: Int, overflow: Int, code: Int32, providerCode: Int32, at port: Port?,
+    to queue: Unmanaged<CompletionQueue>
+  ) {
+    let entry = receives[index]
+    let source = port.map { $0.source(of: entry.pointee.connection) } ?? UInt64.max
+    queue._withUnsafeGuaranteedRef {
+      $0.pushError(
+        context: entry.pointee.context, flags: UInt64(entry.pointee.flags) & ~FI_COMPLETION, length: length,
+        buffer: UInt(bitPattern: receives.slices(index).pointee.base), data: port == nil ? 0 : entry.pointee.data,
+        tag: entry.pointee.tag, olen: overflow, err: code, provErrno: providerCode, source: source)
+    }
+    receives.free(index)
+  }
+}

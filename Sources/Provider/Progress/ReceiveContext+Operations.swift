@@ -1,0 +1,154 @@
+import CFabric
+import Datagram
+import Transport
+
+// Receives from post to match. All return 0 or a negative FI_E value, as their C functions do.
+extension ReceiveContext {
+  /// Whom a receive wants messages from: one connection if it is directed, else any; nil for an address that is not
+  /// there.
+  @inline(__always)
+  private func wantedConnection(_ address: UInt64, _ kind: UInt64) -> ConnectionIndex? {
+    guard address != unspecifiedAddress && (kind == FI_TAGGED ? directsTagged : directsMessages) else {
+      return PostedReceive.anyConnection
+    }
+    return port._withUnsafeGuaranteedRef { $0.connection(to: address) }
+  }
+
+  /// Posts a receive. `kind` is FI_MSG or FI_TAGGED; an untagged one has tag 0 and ignores none of it.
+  @inline(__always)
+  package func receive(
+    _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
+  ) -> Int {
+    guard hasQueue else { return -Int(FI_ENOCQ) }
+    lock()
+    defer { unlock() }
+    guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
+    guard let index = prepareReceive(pieces, kind, tag, context, flags) else { return tryAgain() }
+    let entry = receives[index]
+    entry.pointee.connection = wanted
+    entry.pointee.ignore = ignore
+    let isTagged = kind == FI_TAGGED
+    if !unexpected.isEmpty(tagged: isTagged),
+      let message = unexpected.find(tagged: isTagged, tag: tag, ignore: ignore, from: wanted)
+    {
+      deliver(message, to: index)
+    } else {
+      receives.append(index, tagged: isTagged)
+    }
+    return 0
+  }
+
+  @inline(__always)
+  private func prepareReceive(_ pieces: Pieces, _ kind: UInt64, _ tag: UInt64, _ context: UInt, _ flags: UInt64)
+    -> UInt32?
+  {
+    guard let index = receives.allocate(pieces.first, count: pieces.count) else { return nil }
+    guard queue._withUnsafeGuaranteedRef({ $0.reserve() }) else {
+      receives.free(index)
+      return nil
+    }
+    let entry = receives[index]
+    entry.pointee.connection = PostedReceive.anyConnection
+    entry.pointee.flags = UInt32(truncatingIfNeeded: kind | FI_RECV | flags & FI_COMPLETION)
+    entry.pointee.tag = tag
+    entry.pointee.ignore = 0
+    entry.pointee.context = context
+    return index
+  }
+
+  /// Lets a receive take a message that came before it.
+  @inline(never)
+  private func deliver(_ message: UInt32, to index: UInt32) {
+    let found = unexpected[message].pointee
+    unexpected.unlink(message)
+    unexpected.free(message)
+    assign(index, connection: found.connection, flags: found.flags, tag: found.tag, data: found.data)
+    found.port.unsafelyUnwrapped._withUnsafeGuaranteedRef {
+      $0.acceptHeld(
+        found.handle, receives.slices(index), count: Int(receives[index].pointee.sliceCount),
+        cookie: TransferName.receive(index, of: number))
+    }
+  }
+
+  /// FI_PEEK, FI_CLAIM and FI_DISCARD of fi_trecvmsg(3), and of fi_recvmsg(3).
+  ///
+  /// A peek ends at once, with the message's description or FI_ENOMSG. A claim takes the message that a peek with the
+  /// same context kept; -FI_ENOMSG if there is none.
+  @inline(never)
+  package func receiveKept(
+    _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
+  ) -> Int {
+    guard hasQueue else { return -Int(FI_ENOCQ) }
+    lock()
+    defer { unlock() }
+    if flags & FI_PEEK == 0 { return claim(pieces, kind, context, flags) }
+    guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
+    // Room for the answer comes first: a message must not be claimed or dropped without the program knowing.
+    guard queue._withUnsafeGuaranteedRef({ $0.reserve() }) else { return tryAgain() }
+    guard let message = unexpected.find(tagged: kind == FI_TAGGED, tag: tag, ignore: ignore, from: wanted) else {
+      queue._withUnsafeGuaranteedRef {
+        $0.pushError(
+          context: context, flags: kind | FI_RECV, length: 0, buffer: 0, data: 0, tag: tag, olen: 0, err: FI_ENOMSG,
+          provErrno: FI_ENOMSG, source: UInt64.max)
+      }
+      return 0
+    }
+    describe(message, kind, context, flags)
+    if flags & FI_DISCARD != 0 {
+      discard(message)
+    } else if flags & FI_CLAIM != 0 {
+      unexpected.claim(message, context: context)
+    }
+    return 0
+  }
+
+  private func claim(_ pieces: Pieces, _ kind: UInt64, _ context: UInt, _ flags: UInt64) -> Int {
+    guard let message = unexpected.find(claimedBy: context) else { return Int(-FI_ENOMSG) }
+    if flags & FI_DISCARD != 0 {
+      guard queue._withUnsafeGuaranteedRef({ $0.reserve() }) else { return tryAgain() }
+      describe(message, kind, context, flags)
+      discard(message)
+      return 0
+    }
+    guard let index = prepareReceive(pieces, kind, 0, context, flags) else { return tryAgain() }
+    deliver(message, to: index)
+    return 0
+  }
+
+  /// Completes a peek, or the discarding of a claimed message.
+  private func describe(_ message: UInt32, _ kind: UInt64, _ context: UInt, _ flags: UInt64) {
+    let found = unexpected[message].pointee
+    guard flags & FI_COMPLETION != 0 else {
+      return queue._withUnsafeGuaranteedRef { $0.unreserve() }
+    }
+    let source = found.port.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.source(of: found.connection) }
+    let remoteData = found.flags.contains(.remoteData) ? FI_REMOTE_CQ_DATA : 0
+    queue._withUnsafeGuaranteedRef {
+      $0.push(
+        context: context, flags: kind | FI_RECV | remoteData, length: Int(truncatingIfNeeded: found.length), buffer: 0,
+        data: found.data, tag: found.tag, source: source)
+    }
+  }
+
+  private func discard(_ message: UInt32) {
+    let found = unexpected[message].pointee
+    unexpected.unlink(message)
+    unexpected.free(message)
+    found.port.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.transport.discardHeld(found.handle, now: Clock.now()) }
+  }
+
+  /// Cancels the oldest waiting receive with a context; what is already being received cannot be stopped.
+  package func cancel(context: UInt) {
+    lock()
+    defer { unlock() }
+    guard let index = receives.take(context: context) else { return }
+    fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
+  }
+
+  /// For programs that try again without ever polling, which is what frees resources.
+  @inline(never)
+  private func tryAgain() -> Int {
+    engine._withUnsafeGuaranteedRef { $0.progress() }
+    return Int(-FI_EAGAIN)
+  }
+}
