@@ -280,6 +280,7 @@ struct fi_info *new_hints(void) {
 
 static void apply_setup(struct fi_info *hints, const struct setup *setup) {
   hints->caps = setup->caps ? setup->caps : FI_MSG | FI_TAGGED | FI_RMA;
+  if (setup->ep_type) hints->ep_attr->type = setup->ep_type;
   hints->domain_attr->mr_mode = setup->mr_mode;
   hints->domain_attr->data_progress = setup->progress;
   hints->domain_attr->threading = setup->threading;

@@ -104,6 +104,7 @@ void *allocate(size_t length);
 // How to open a node; all zero means: FI_MSG, FI_TAGGED, FI_RMA on 127.0.0.1, everything else up to the provider.
 struct setup {
   uint64_t caps;
+  enum fi_ep_type ep_type;  // default FI_EP_RDM
   uint32_t version;
   int mr_mode;
   const char *node;
