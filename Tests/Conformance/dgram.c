@@ -467,14 +467,15 @@ static struct fid_eq *eq_open(struct node *node) {
   return eq;
 }
 
-// A node with an event queue. Upstream's provider binds to the address that it is given: it receives what is sent to a
-// group only when that is none.
-static struct fid_eq *member_open(struct node *node) {
+// A node with an event queue. Upstream's provider has one socket: it receives what is sent to a group only when it is
+// bound to no address, and to the group's port.
+static struct fid_eq *member_open_at(struct node *node, const struct sockaddr_in *own) {
   node_open_domain(node, &multicast);
   struct fid_eq *eq = eq_open(node);
   node->av = av_open(node, FI_AV_UNSPEC);
   node->tx_cq = cq_open(node, FI_CQ_FORMAT_TAGGED, FI_WAIT_NONE, 256);
   node->rx_cq = cq_open(node, FI_CQ_FORMAT_TAGGED, FI_WAIT_NONE, 256);
+  if (own) memcpy(node->info->src_addr, own, sizeof *own);
   assert_success(fi_endpoint(node->domain, node->info, &node->ep, NULL));
   assert_success(fi_ep_bind(node->ep, &node->av->fid, 0));
   assert_success(fi_ep_bind(node->ep, &eq->fid, 0));
@@ -485,6 +486,8 @@ static struct fid_eq *member_open(struct node *node) {
   watch_cq(node->rx_cq);
   return eq;
 }
+
+static struct fid_eq *member_open(struct node *node) { return member_open_at(node, NULL); }
 
 static void member_close(struct node *node, struct fid_eq *eq) {
   close_fid(node->ep);
@@ -583,6 +586,21 @@ CASE(multicast_ends_when_the_group_is_left) {
   // And begins anew.
   at_b = join(&b, eq_b, &address, 0);
   send_until(&a, fi_mc_addr(at_a), &b, "again");
+  close_fid(at_b);
+  close_fid(at_a);
+  member_close(&b, eq_b);
+  member_close(&a, eq_a);
+}
+
+CASE(multicast_with_members_bound_to_no_address) {
+  struct sockaddr_in address = group_address(6), any = {.sin_family = AF_INET}, port = any;
+  port.sin_port = address.sin_port;
+  struct node a, b;
+  struct fid_eq *eq_a = member_open_at(&a, &any), *eq_b = member_open_at(&b, &port);
+  struct fid_mc *at_a = join(&a, eq_a, &address, 0), *at_b = join(&b, eq_b, &address, 0);
+  char in[16];
+  post(fi_recv(b.ep, in, 16, NULL, FI_ADDR_UNSPEC, &slot[0]));
+  send_until(&a, fi_mc_addr(at_a), &b, "to the port");
   close_fid(at_b);
   close_fid(at_a);
   member_close(&b, eq_b);

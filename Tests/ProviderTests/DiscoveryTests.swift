@@ -76,7 +76,7 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     let entries = try Entries()
     let datagrams = entries.every.filter { $0.ep_attr.pointee.type == FI_EP_DGRAM }
     #expect(datagrams.count == entries.all.count)
-    let hints = Hints()
+    let hints = try Hints()
     hints.endpoint.pointee.type = FI_EP_DGRAM
     let info = try Entries(hints: hints).first
     let offered = FI_MSG | FI_SEND | FI_RECV | FI_SOURCE | FI_MULTICAST
@@ -87,7 +87,7 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     #expect(info.ep_attr.pointee.msg_prefix_size == 0)
     #expect(info.domain_attr.pointee.cq_data_size == 0)
     for caps in [FI_TAGGED, FI_RMA, FI_ATOMIC, FI_DIRECTED_RECV] {
-      let other = Hints()
+      let other = try Hints()
       other.endpoint.pointee.type = FI_EP_DGRAM
       other.info.pointee.caps = FI_MSG | caps
       #expect(code { () throws(FabricError) in _ = try Entries(hints: other) } == -FI_ENODATA)

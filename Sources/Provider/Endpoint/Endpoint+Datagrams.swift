@@ -38,7 +38,8 @@ extension Endpoint {
   }
 
   /// Joins a multicast group, to send to it and to receive from it as far as `flags` (FI_SEND, FI_RECV; 0 for both) and
-  /// the endpoint's capabilities say. Returns the number to send to it with.
+  /// the endpoint's capabilities say. Returns the number to send to it with. Without flags, where a program on this host
+  /// has bound the group's port and does not share it, the endpoint can only send.
   ///
   /// Throws FI_ENOSYS for other types of endpoints, FI_EOPBADSTATE before `enable`, FI_ENOEQ without an event queue,
   /// FI_EINVAL for what is no group's address, or for a direction that the endpoint has not, FI_EBADFLAGS for other
@@ -53,7 +54,15 @@ extension Endpoint {
     guard flags & ~options.capabilities == 0 else { throw refuse("the endpoint lacks that direction") }
     guard address.isMulticast else { throw refuse("the address is no multicast group's") }
     let directions = flags == 0 ? options.capabilities : flags
-    return try datagramPort.join(address, receiving: directions & FI_RECV != 0)
+    do throws(FabricError) {
+      return try datagramPort.join(address, receiving: directions & FI_RECV != 0)
+    } catch {
+      guard error.code == FI_EADDRINUSE, flags == 0 else { throw error }
+      // A program that only sends to the group joins like that, too.
+      Log.warn(
+        .endpointControl, "another program has the group's port to itself: nothing will be received", function: "fi_join")
+      return try datagramPort.join(address, receiving: false)
+    }
   }
 
   /// Tells the program that it is a member (FI_JOIN_COMPLETE), with the handle and context of the group.
