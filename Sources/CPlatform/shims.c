@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "CPlatform.h"
 
+#include <sys/file.h>
+#include <sys/stat.h>
 #if defined(__linux__)
 #include <sys/prctl.h>
 #endif
@@ -65,6 +67,66 @@ ssize_t platform_multicast_interface(int fd, int family, unsigned interface) {
   request.imr_ifindex = (int)interface;
   return platform_result(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request));
 }
+
+// MARK: Files that processes share
+
+ssize_t platform_shared_open(const char *path, bool creates, bool writes) {
+  int flags = (writes ? O_RDWR : O_RDONLY) | (creates ? O_CREAT : 0) | O_CLOEXEC | O_NOFOLLOW;
+  int fd = open(path, flags, 0600);
+  if (fd < 0) return -errno;
+#if defined(__linux__)
+  struct statx info;
+  bool own = statx(fd, "", AT_EMPTY_PATH, STATX_UID | STATX_TYPE, &info) == 0 && info.stx_uid == geteuid() &&
+             S_ISREG(info.stx_mode);
+#else
+  struct stat info;
+  bool own = fstat(fd, &info) == 0 && info.st_uid == geteuid() && S_ISREG(info.st_mode);
+#endif
+  if (own) return fd;
+  close(fd);
+  return -EACCES;
+}
+
+ssize_t platform_shared_size(int fd) {
+#if defined(__linux__)
+  struct statx info;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_SIZE | STATX_NLINK, &info) != 0) return -errno;
+  return info.stx_nlink == 0 ? -ENOENT : (ssize_t)info.stx_size;
+#else
+  struct stat info;
+  if (fstat(fd, &info) != 0) return -errno;
+  return info.st_nlink == 0 ? -ENOENT : (ssize_t)info.st_size;
+#endif
+}
+
+ssize_t platform_shared_clear(int fd, size_t size) {
+  if (ftruncate(fd, 0) != 0 || ftruncate(fd, (off_t)size) != 0) return -errno;
+  return 0;
+}
+
+ssize_t platform_shared_lock(int fd, short type) {
+  struct flock range = {.l_type = type, .l_whence = SEEK_SET};
+#if defined(F_OFD_SETLKW)
+  int command = F_OFD_SETLKW;
+#else
+  int command = F_SETLKW;
+#endif
+  while (fcntl(fd, command, &range) != 0) {
+    if (errno != EINTR) return -errno;
+  }
+  return 0;
+}
+
+ssize_t platform_shared_hold(int fd, bool alone) {
+  return platform_result(flock(fd, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB));
+}
+
+void *platform_shared_map(int fd, size_t size, bool writes) {
+  void *memory = mmap(NULL, size, writes ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+void platform_shared_unmap(void *memory, size_t size) { munmap(memory, size); }
 
 // MARK: Threads
 //

@@ -18,6 +18,7 @@ func domain_av_open(
         $0.fid.ops = UnsafeMutablePointer(&avOps)
       }
       attr.pointee.type = vector.type
+      if attr.pointee.name != nil, attr.pointee.map_addr == nil { attr.pointee.map_addr = vector.mapAddress }
       av.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_av.self)
     } catch {
       try vector.close()
@@ -68,9 +69,10 @@ private func av_remove(
   _ av: UnsafeMutablePointer<fid_av>?, _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ count: Int, _ flags: UInt64
 ) -> Int32 {
   status { () throws(FabricError) in
-    guard flags == 0 else { throw .invalidArgument.because(.addressVector, "unknown flags") }
+    guard flags & ~FI_AUTH_KEY == 0 else { throw .invalidArgument.because(.addressVector, "unknown flags") }
     guard count > 0 else { return }
     guard let fi_addr else { throw .invalidArgument.because(.addressVector, "no addresses") }
+    if flags & FI_AUTH_KEY != 0 { return try object(av, lfp_av.self).removeKeys(fi_addr, count: count) }
     try object(av, lfp_av.self).remove(fi_addr, count: count)
   }
 }
@@ -116,25 +118,69 @@ private func av_straddr(
   }
 }
 
+/// fi_av(3), fi_av_insert_auth_key: flags must be 0.
+private func av_insert_auth_key(
+  _ av: UnsafeMutablePointer<fid_av>?, _ auth_key: UnsafeRawPointer?, _ auth_key_size: Int,
+  _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard flags == 0 else {
+      throw .badFlags.because(.addressVector, "flags must be 0", in: "fi_av_insert_auth_key")
+    }
+    let number = try object(av, lfp_av.self).insertKey(auth_key, auth_key_size)
+    fi_addr?.pointee = number
+  }
+}
+
+/// fi_av(3), fi_av_lookup_auth_key
+private func av_lookup_auth_key(
+  _ av: UnsafeMutablePointer<fid_av>?, _ addr: fi_addr_t, _ auth_key: UnsafeMutableRawPointer?,
+  _ auth_key_size: UnsafeMutablePointer<Int>?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let auth_key_size else {
+      throw .invalidArgument.because(.addressVector, "no place for the length", in: "fi_av_lookup_auth_key")
+    }
+    let capacity = max(auth_key_size.pointee, 0)
+    auth_key_size.pointee = try object(av, lfp_av.self).lookupKey(addr, into: auth_key, length: capacity)
+  }
+}
+
+/// fi_av(3), fi_av_set_user_id
+private func av_set_user_id(
+  _ av: UnsafeMutablePointer<fid_av>?, _ fi_addr: fi_addr_t, _ user_id: fi_addr_t, _ flags: UInt64
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard flags & ~FI_AUTH_KEY == 0 else {
+      throw .badFlags.because(.addressVector, "unknown flags", in: "fi_av_set_user_id")
+    }
+    try object(av, lfp_av.self).setUserID(fi_addr, user_id, isKey: flags & FI_AUTH_KEY != 0)
+  }
+}
+
 /// Where results of insertions go. Throws FI_EBADFLAGS for unknown flags, FI_ENOSYS for those of what is not built,
 /// FI_EINVAL for FI_SYNC_ERR without room for the errors.
 private func report(
   _ av: UnsafeMutablePointer<fid_av>?, _ numbers: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64,
   _ context: UnsafeMutableRawPointer?
 ) throws(FabricError) -> InsertionReport {
-  guard flags & ~(FI_MORE | FI_SYNC_ERR | FI_FIREWALL_ADDR | FI_AV_USER_ID) == 0 else {
+  guard flags & ~(FI_MORE | FI_SYNC_ERR | FI_FIREWALL_ADDR | FI_AV_USER_ID | FI_AUTH_KEY) == 0 else {
     throw .badFlags.because(.addressVector, "unknown flags", in: "fi_av_insert")
   }
-  if flags & (FI_FIREWALL_ADDR | FI_AV_USER_ID) != 0 {
-    throw .notImplemented.because(
-      .addressVector, "neither FI_FIREWALL_ADDR nor FI_AV_USER_ID is offered", in: "fi_av_insert")
+  if flags & FI_FIREWALL_ADDR != 0 {
+    throw .notImplemented.because(.addressVector, "FI_FIREWALL_ADDR is not offered", in: "fi_av_insert")
   }
   let fid = UnsafeMutableRawPointer(av)?.assumingMemoryBound(to: fid.self)
-  if flags & FI_SYNC_ERR == 0 { return InsertionReport(numbers: numbers, errors: nil, fid: fid, context: context) }
+  var report = InsertionReport(numbers: numbers, errors: nil, fid: fid, context: context)
+  report.bringsIdentifiers = flags & FI_AV_USER_ID != 0
+  report.bringsKeys = flags & FI_AUTH_KEY != 0
+  guard flags & FI_SYNC_ERR != 0 else { return report }
   guard let context else {
     throw .invalidArgument.because(.addressVector, "FI_SYNC_ERR without room for errors", in: "fi_av_insert")
   }
-  return InsertionReport(numbers: numbers, errors: context.assumingMemoryBound(to: Int32.self))
+  report.errors = context.assumingMemoryBound(to: Int32.self)
+  report.context = nil
+  return report
 }
 
 /// fi_av(3), fi_av_bind: an event queue, once, for a vector opened with FI_EVENT.
@@ -161,5 +207,5 @@ nonisolated(unsafe) private var avBaseOps = fi_ops(
 nonisolated(unsafe) private var avOps = fi_ops_av(
   size: MemoryLayout<fi_ops_av>.size, insert: av_insert, insertsvc: av_insertsvc, insertsym: av_insertsym,
   remove: av_remove, lookup: av_lookup, straddr: av_straddr, av_set: no_av_av_set,
-  insert_auth_key: no_av_insert_auth_key, lookup_auth_key: no_av_lookup_auth_key, set_user_id: no_av_set_user_id,
+  insert_auth_key: av_insert_auth_key, lookup_auth_key: av_lookup_auth_key, set_user_id: av_set_user_id,
   lookup2: av_lookup2)

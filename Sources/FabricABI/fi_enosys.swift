@@ -68,13 +68,6 @@ func no_av_av_set(
   _: UnsafeMutablePointer<fid_av>?, _: UnsafeMutablePointer<fi_av_set_attr>?,
   _: UnsafeMutablePointer<UnsafeMutablePointer<fid_av_set>?>?, _: UnsafeMutableRawPointer?
 ) -> Int32 { notBuilt }
-func no_av_insert_auth_key(
-  _: UnsafeMutablePointer<fid_av>?, _: UnsafeRawPointer?, _: Int, _: UnsafeMutablePointer<UInt64>?, _: UInt64
-) -> Int32 { notBuilt }
-func no_av_lookup_auth_key(
-  _: UnsafeMutablePointer<fid_av>?, _: UInt64, _: UnsafeMutableRawPointer?, _: UnsafeMutablePointer<Int>?
-) -> Int32 { notBuilt }
-func no_av_set_user_id(_: UnsafeMutablePointer<fid_av>?, _: UInt64, _: UInt64, _: UInt64) -> Int32 { notBuilt }
 
 // MARK: Completion queues
 

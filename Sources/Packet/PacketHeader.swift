@@ -92,8 +92,11 @@ package struct TransportParameters: BitwiseCopyable {
   package var maximumAckDelay: UInt32
   /// READ_REQUESTs that may be unanswered at once.
   package var maximumReads: UInt32
-  /// Reserved for features; a receiver ignores bits it does not know.
+  /// Features; a receiver ignores bits it does not know.
   package var features: UInt32
+
+  /// In a CONFIRM: the digest of the initiator's authorization key follows the parameters.
+  package static var carriesAuthorization: UInt32 { 1 }
 
   package init(
     maximumDatagram: UInt32, receiveBuffer: UInt32, initialCredit: UInt32, initialOperations: UInt32,
@@ -206,7 +209,8 @@ package struct ChallengePacket: BitwiseCopyable {
 }
 
 /// Header of a CONFIRM packet, 72 bytes: kind, flags, 2 reserved, initiator's index u32, initiator's session u64,
-/// packet number u32, 4 reserved, cookie, the initiator's transport parameters. Frames follow.
+/// packet number u32, 4 reserved, cookie, the initiator's transport parameters; 8 more where a key is named. Frames
+/// follow.
 package struct ConfirmHeader: BitwiseCopyable {
   package static var size: Int { 72 }
 
@@ -218,11 +222,14 @@ package struct ConfirmHeader: BitwiseCopyable {
   package var ended: UInt32
   package var cookie: Cookie
   package var parameters: TransportParameters
+  /// Digest of the initiator's authorization key; 0 for none.
+  package var authorization: UInt64
 
   package init(
     flags: PacketFlags, connection: UInt32, session: UInt64, packetNumber: UInt32, ended: UInt32 = 0, cookie: Cookie,
-    parameters: TransportParameters
+    parameters: TransportParameters, authorization: UInt64 = 0
   ) {
+    self.authorization = authorization
     self.ended = ended
     self.flags = flags
     self.connection = connection
@@ -234,6 +241,8 @@ package struct ConfirmHeader: BitwiseCopyable {
 
   package init?(_ reader: inout ByteReader) {
     guard reader.has(Self.size) else { return nil }
+    let namesKey = reader.peek(Self.size - 4, as: UInt32.self) & TransportParameters.carriesAuthorization != 0
+    guard !namesKey || reader.has(Self.size + 8) else { return nil }
     flags = PacketFlags(rawValue: reader.peek(1, as: UInt8.self))
     connection = reader.peek(4, as: UInt32.self)
     session = reader.peek(8, as: UInt64.self)
@@ -243,6 +252,10 @@ package struct ConfirmHeader: BitwiseCopyable {
     reader.skip(40)
     guard let parameters = TransportParameters(&reader) else { return nil }
     self.parameters = parameters
+    authorization = 0
+    guard namesKey else { return }
+    authorization = reader.peek(0, as: UInt64.self)
+    reader.skip(8)
   }
 
   package func encode(_ writer: inout ByteWriter) {
@@ -251,7 +264,11 @@ package struct ConfirmHeader: BitwiseCopyable {
     writer.write(ended)
     writer.write(cookie.time)
     writer.write(cookie.code)
+    guard authorization != 0 else { return parameters.encode(&writer) }
+    var parameters = parameters
+    parameters.features |= TransportParameters.carriesAuthorization
     parameters.encode(&writer)
+    writer.write(authorization)
   }
 }
 
@@ -264,23 +281,27 @@ package struct ResetPacket: BitwiseCopyable {
   package var session: UInt64
   /// RESET, flag 1: the session was never known here, so its initiator may try again with another.
   package var mayRetry: Bool
+  /// RESET, flag 2: the initiator's authorization key is none of the sender's.
+  package var isUnauthorized: Bool
 
-  package init(connection: UInt32, session: UInt64, mayRetry: Bool = false) {
+  package init(connection: UInt32, session: UInt64, mayRetry: Bool = false, isUnauthorized: Bool = false) {
     self.connection = connection
     self.session = session
     self.mayRetry = mayRetry
+    self.isUnauthorized = isUnauthorized
   }
 
   package init?(_ reader: inout ByteReader) {
     guard reader.has(Self.size) else { return nil }
     mayRetry = reader.peek(1, as: UInt8.self) & 1 != 0
+    isUnauthorized = reader.peek(1, as: UInt8.self) & 2 != 0
     connection = reader.peek(4, as: UInt32.self)
     session = reader.peek(8, as: UInt64.self)
     reader.skip(Self.size)
   }
 
   package func encode(_ kind: PacketKind, _ writer: inout ByteWriter) {
-    let flags = kind == .version ? protocolVersion : mayRetry ? 1 : 0
+    let flags = kind == .version ? protocolVersion : (mayRetry ? 1 : 0) | (isUnauthorized ? 2 : 0)
     encodeLongHeader(kind, flags: PacketFlags(rawValue: flags), connection, session, &writer)
   }
 }

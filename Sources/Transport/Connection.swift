@@ -109,6 +109,10 @@ struct Connection: BitwiseCopyable {
   var rejectedCount: UInt32 = 0
   var initialDeadline: Instant = never
 
+  /// Digest of the key that this side begins sessions with, and of the one that the session began with.
+  var authorization: UInt64 = 0
+  var sessionAuthorization: UInt64 = 0
+
   // Large, and mostly untouched. At the end, so that what each packet needs lies close together: with many peers it comes
   // from memory each time.
   var received = AckRanges()
@@ -127,6 +131,7 @@ struct Connection: BitwiseCopyable {
     fresh.cookieNotBefore = cookieNotBefore
     fresh.endedSession = state == .established ? peerSession : endedSession
     fresh.links = links
+    fresh.authorization = authorization
     // Messages that are complete, and held, outlive their session.
     fresh.inbound = inbound
     self = fresh

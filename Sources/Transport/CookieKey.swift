@@ -30,7 +30,7 @@ struct CookieKey: BitwiseCopyable {
 }
 
 /// SipHash-2-4 (Aumasson, Bernstein 2012) over whole words.
-private struct SipState {
+struct SipState {
   private var v0, v1, v2, v3: UInt64
 
   init(_ key: (UInt64, UInt64)) {
@@ -47,8 +47,9 @@ private struct SipState {
     v0 ^= word
   }
 
-  mutating func finish(length: UInt64) -> UInt64 {
-    absorb(length << 56)
+  /// `last` is what is left of bytes that are no whole words.
+  mutating func finish(length: UInt64, last: UInt64 = 0) -> UInt64 {
+    absorb(length << 56 | last)
     v2 ^= 0xFF
     for _ in 0..<4 { round() }
     return v0 ^ v1 ^ v2 ^ v3

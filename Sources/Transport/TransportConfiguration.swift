@@ -33,6 +33,8 @@ package struct TransportConfiguration: BitwiseCopyable {
   package var acknowledgeDelay: UInt64 = microseconds(50)
   /// Payload is cut where pages of this size end, as many as a socket takes by reference in one datagram; 0 for anywhere.
   package var pageSize = 0
+  /// Keys that peers must share; none for those without.
+  package var authorizations = AuthorizationSet()
 
   package init() {}
 }

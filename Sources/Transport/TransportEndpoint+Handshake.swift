@@ -125,6 +125,7 @@ extension TransportEndpoint {
     guard cookieKey.isValid(header.cookie, source, session: header.session, now: now) else {
       return reject(header, source)
     }
+    guard configuration.authorizations.contains(header.authorization) else { return refuse(header, source) }
     let connection = self[self.connection(to: source)]
     switch connection.pointee.state {
     case .established:
@@ -138,6 +139,7 @@ extension TransportEndpoint {
       if header.session == connection.pointee.session && source == localAddress {
         // A connection of the endpoint with itself: both sides are this one.
         learnPeer(connection, index: connection.pointee.index, session: header.session, header.parameters, now: now)
+        connection.pointee.sessionAuthorization = header.authorization
         return connection
       }
       guard header.session > connection.pointee.session else { return dropUnknown() }
@@ -156,6 +158,7 @@ extension TransportEndpoint {
     }
     connection.pointee.needsAccept = true
     learnPeer(connection, index: header.connection, session: header.session, header.parameters, now: now)
+    connection.pointee.sessionAuthorization = header.authorization
     return connection
   }
 
@@ -166,6 +169,15 @@ extension TransportEndpoint {
     answers.append(
       Answer(
         kind: .reset, address: source, connection: header.connection, session: header.session, mayRetry: !isOver))
+    return nil
+  }
+
+  /// Turns a CONFIRM down whose key is none of this side's: another job's.
+  private mutating func refuse(_ header: ConfirmHeader, _ source: PeerAddress) -> UnsafeMutablePointer<Connection>? {
+    unknown()
+    answers.append(
+      Answer(
+        kind: .reset, address: source, connection: header.connection, session: header.session, isUnauthorized: true))
     return nil
   }
 
@@ -196,6 +208,7 @@ extension TransportEndpoint {
     _ connection: UnsafeMutablePointer<Connection>, _ frame: AcceptFrame, now: Instant
   ) {
     guard connection.pointee.state == .confirming else { return }
+    connection.pointee.sessionAuthorization = connection.pointee.authorization
     learnPeer(connection, index: frame.connection, session: frame.session, frame.parameters, now: now)
   }
 
@@ -212,6 +225,7 @@ extension TransportEndpoint {
       fail(connection, .reset, now: now)
     case .confirming:
       guard packet.connection == index, packet.session == connection.pointee.session else { return unknown() }
+      if packet.isUnauthorized { return fail(connection, .accessDenied, now: now) }
       receiveRejection(connection, mayRetry: packet.mayRetry, now: now)
     case .idle, .initial: unknown()
     }

@@ -135,7 +135,7 @@ extension TransportEndpoint {
       ConfirmHeader(
         flags: [], connection: connection.pointee.index, session: connection.pointee.session, packetNumber: number,
         ended: UInt32(truncatingIfNeeded: connection.pointee.endedSession), cookie: connection.pointee.cookie,
-        parameters: localParameters
+        parameters: localParameters, authorization: connection.pointee.authorization
       ).encode(&writer)
     }
   }
@@ -177,8 +177,10 @@ extension TransportEndpoint {
       if answer.kind == .challenge {
         ChallengePacket(connection: answer.connection, session: answer.session, cookie: answer.cookie).encode(&writer)
       } else {
-        ResetPacket(connection: answer.connection, session: answer.session, mayRetry: answer.mayRetry)
-          .encode(answer.kind, &writer)
+        ResetPacket(
+          connection: answer.connection, session: answer.session, mayRetry: answer.mayRetry,
+          isUnauthorized: answer.isUnauthorized
+        ).encode(answer.kind, &writer)
       }
     }
   }

@@ -135,6 +135,7 @@ public struct TransportEndpoint: ~Copyable {
     timers.makeRoom(for: index)
     let pointer = UnsafeMutablePointer<Connection>.allocate(capacity: 1)
     pointer.initialize(to: Connection(index: index, address: address, baseDatagram: configuration.baseDatagram))
+    pointer.pointee.authorization = configuration.authorizations.standard
     connections[connectionCount] = pointer
     connectionCount += 1
     byAddress.insert(address.hash, index: index)
@@ -279,4 +280,6 @@ struct Answer: BitwiseCopyable {
   var cookie = Cookie(time: 0, code: 0)
   /// RESET: the initiator may try again.
   var mayRetry = false
+  /// RESET: the initiator's key is none of this side's.
+  var isUnauthorized = false
 }

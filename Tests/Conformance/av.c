@@ -1,6 +1,8 @@
 // Address vectors. Man page: fi_av(3).
 #include "fixture.h"
 
+#include <dlfcn.h>
+
 static struct sockaddr_in ipv4(const char *host, int port) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   assert_int_equal(inet_pton(AF_INET, host, &address.sin_addr), 1);
@@ -450,4 +452,278 @@ CASE(one_vector_for_two_endpoints) {
   verify(in, sizeof in, 1);
   close_fid(second);
   node_close(&a);
+}
+
+// ---- identifiers of the program's ---------------------------------------------------------------------------------
+
+// Calls that came after the headers these programs are compiled with.
+typedef int set_user_id_call(struct fid_av *av, fi_addr_t entry, fi_addr_t identifier, uint64_t flags);
+
+static set_user_id_call *set_user_id(void) {
+  void *call = dlsym(RTLD_DEFAULT, "fi_av_set_user_id");
+  if (!call) unsupported("no symbol fi_av_set_user_id");
+  return (set_user_id_call *)call;
+}
+
+static const struct setup with_identifiers = {.caps = FI_MSG | FI_TAGGED | FI_SOURCE | FI_AV_USER_ID};
+
+// Sends one message to a, and checks whom a names as its source.
+static void expect_source(struct pair *pair, fi_addr_t expected) {
+  char received[8], sent[8] = "message";
+  post(fi_recv(pair->a.ep, received, sizeof received, NULL, FI_ADDR_UNSPEC, received));
+  post(fi_send(pair->b.ep, sent, sizeof sent, NULL, pair->to_a, sent));
+  wait_for(pair->b.tx_cq, sent);
+  struct fi_cq_tagged_entry entry;
+  fi_addr_t source = 77;
+  wait_until(fi_cq_readfrom(pair->a.rx_cq, &entry, 1, &source) == 1);
+  assert_ptr_equal(entry.op_context, received);
+  if (source != expected) failed("the source is %" PRIx64 ", not %" PRIx64, source, expected);
+}
+
+CASE(insertion_brings_identifiers) {
+  struct pair pair;
+  pair_open(&pair, &with_identifiers);
+  expect_source(&pair, pair.to_b);
+  // Known already: the second insertion only names it.
+  fi_addr_t identifier = 0xABCDEF0123456789;
+  assert_returns(fi_av_insert(pair.a.av, pair.b.address, 1, &identifier, FI_AV_USER_ID, NULL), 1);
+  assert_true(identifier == pair.to_b);
+  expect_source(&pair, 0xABCDEF0123456789);
+  // Where messages go to has no part in it.
+  char received[8], sent[8] = "answer";
+  post(fi_recv(pair.b.ep, received, sizeof received, NULL, FI_ADDR_UNSPEC, received));
+  post(fi_send(pair.a.ep, sent, sizeof sent, NULL, pair.to_b, sent));
+  wait_for(pair.b.rx_cq, received);
+  wait_for(pair.a.tx_cq, sent);
+  assert_returns(fi_av_insert(pair.a.av, pair.b.address, 1, NULL, FI_AV_USER_ID, NULL), -FI_EINVAL);
+  pair_close(&pair);
+}
+
+CASE(identifiers_are_set_later) {
+  set_user_id_call *set = set_user_id();
+  struct pair pair;
+  pair_open(&pair, &with_identifiers);
+  assert_returns(set(pair.a.av, pair.to_b, 5, 0), -FI_EINVAL);  // the vector was not opened for that
+  close_fid(pair.a.ep);
+  pair.a.ep = NULL;
+  close_fid(pair.a.av);
+  struct fi_av_attr attributes = {.type = FI_AV_TABLE, .flags = FI_AV_USER_ID};
+  assert_success(fi_av_open(pair.a.domain, &attributes, &pair.a.av, NULL));
+  assert_success(fi_endpoint(pair.a.domain, pair.a.info, &pair.a.ep, NULL));
+  assert_success(fi_ep_bind(pair.a.ep, &pair.a.av->fid, 0));
+  assert_success(fi_ep_bind(pair.a.ep, &pair.a.tx_cq->fid, FI_TRANSMIT));
+  assert_success(fi_ep_bind(pair.a.ep, &pair.a.rx_cq->fid, FI_RECV));
+  assert_success(fi_enable(pair.a.ep));
+  pair.a.address_length = sizeof pair.a.address;
+  assert_success(fi_getname(&pair.a.ep->fid, pair.a.address, &pair.a.address_length));
+  pair.to_b = node_insert(&pair.a, pair.b.address);
+  pair.to_a = node_insert(&pair.b, pair.a.address);
+  expect_source(&pair, FI_ADDR_NOTAVAIL);
+  assert_success(set(pair.a.av, pair.to_b, 0x1122334455667788, 0));
+  expect_source(&pair, 0x1122334455667788);
+  assert_success(set(pair.a.av, pair.to_b, 9, 0));
+  expect_source(&pair, 9);
+  assert_returns(set(pair.a.av, pair.to_b + 50, 9, 0), -FI_EINVAL);
+  fi_addr_t identifier = 3;
+  assert_returns(fi_av_insert(pair.a.av, pair.b.address, 1, &identifier, FI_AV_USER_ID, NULL), -FI_EBADFLAGS);
+  // Forgotten with the address.
+  assert_success(fi_av_remove(pair.a.av, &pair.to_b, 1, 0));
+  pair.to_b = node_insert(&pair.a, pair.b.address);
+  expect_source(&pair, FI_ADDR_NOTAVAIL);
+  pair_close(&pair);
+}
+
+// ---- vectors that processes share ---------------------------------------------------------------------------------
+
+static const struct setup with_sharing = {.caps = FI_MSG | FI_TAGGED | FI_SHARED_AV, .av_type = FI_AV_TABLE};
+
+static void open_named(struct node *node, const char *name, uint64_t flags) {
+  struct fi_av_attr attributes = {.type = FI_AV_TABLE, .count = 64, .name = name, .flags = flags};
+  node->av = NULL;
+  assert_offered(fi_av_open(node->domain, &attributes, &node->av, NULL));
+  assert_non_null(attributes.map_addr);
+}
+
+static void bind_endpoint(struct node *node) {
+  node->tx_cq = cq_open(node, FI_CQ_FORMAT_TAGGED, FI_WAIT_NONE, 64);
+  node->rx_cq = cq_open(node, FI_CQ_FORMAT_TAGGED, FI_WAIT_NONE, 64);
+  assert_success(fi_endpoint(node->domain, node->info, &node->ep, NULL));
+  assert_success(fi_ep_bind(node->ep, &node->av->fid, 0));
+  assert_success(fi_ep_bind(node->ep, &node->tx_cq->fid, FI_TRANSMIT));
+  assert_success(fi_ep_bind(node->ep, &node->rx_cq->fid, FI_RECV));
+  assert_success(fi_enable(node->ep));
+  watch_cq(node->tx_cq);
+  watch_cq(node->rx_cq);
+  node->address_length = sizeof node->address;
+  assert_success(fi_getname(&node->ep->fid, node->address, &node->address_length));
+}
+
+static void share(struct team *team) {
+  char name[64];
+  snprintf(name, sizeof name, "conformance/%d", (int)getppid() + (team->rank ? 0 : (int)getpid() - (int)getppid()));
+  struct node node;
+  node_open_domain(&node, &with_sharing);
+  if (team->rank == 0) open_named(&node, name, 0);
+  team_barrier(team);
+  if (team->rank == 1) open_named(&node, name, FI_READ);
+  bind_endpoint(&node);
+  struct sockaddr_in others[3] = {ipv4("127.0.0.1", 6001), ipv4("127.0.0.1", 6002), ipv4("127.0.0.1", 6003)};
+  fi_addr_t entries[3] = {77, 77, 77}, to_first = 77;
+  if (team->rank == 0) {
+    assert_returns(fi_av_insert(node.av, node.address, 1, &to_first, 0, NULL), 1);
+    assert_returns(fi_av_insert(node.av, others, 2, entries, 0, NULL), 2);
+    assert_true(to_first == 0 && entries[0] == 1 && entries[1] == 2);
+  }
+  team_barrier(team);
+  if (team->rank == 1) {  // sees them without having inserted any, and can insert none
+    expect_entry(node.av, 1, &others[0]);
+    expect_entry(node.av, 2, &others[1]);
+    struct sockaddr_in none;
+    size_t length = sizeof none;
+    assert_returns(fi_av_lookup(node.av, 3, &none, &length), -FI_EINVAL);
+    assert_returns(fi_av_insert(node.av, &others[1], 1, entries, 0, NULL), 1);
+    assert_true(entries[0] == 2);
+    assert_returns(fi_av_insert(node.av, &others[2], 1, entries, 0, NULL), 0);
+    assert_true(entries[0] == FI_ADDR_NOTAVAIL);
+    entries[0] = 1;
+    assert_fails(fi_av_remove(node.av, entries, 1, 0));
+    char sent[8] = "shared";
+    post(fi_send(node.ep, sent, sizeof sent, NULL, 0, sent));
+    wait_for(node.tx_cq, sent);
+  } else {
+    char received[8] = "";
+    post(fi_recv(node.ep, received, sizeof received, NULL, FI_ADDR_UNSPEC, received));
+    wait_for(node.rx_cq, received);
+    assert_string_equal(received, "shared");
+  }
+  team_barrier(team);
+  if (team->rank == 0) {  // the place of a removed address is given out again
+    assert_success(fi_av_remove(node.av, &entries[0], 1, 0));
+    assert_returns(fi_av_insert(node.av, &others[2], 1, entries, 0, NULL), 1);
+    assert_true(entries[0] == 1);
+  }
+  team_barrier(team);
+  if (team->rank == 1) {
+    expect_entry(node.av, 1, &others[2]);
+    expect_entry(node.av, 2, &others[1]);
+  }
+  team_barrier(team);
+  node_close(&node);
+  team_barrier(team);
+  if (team->rank == 0) {  // gone with its creator
+    node_open_domain(&node, &with_sharing);
+    struct fi_av_attr attributes = {.type = FI_AV_TABLE, .count = 64, .name = name, .flags = FI_READ};
+    assert_returns(fi_av_open(node.domain, &attributes, &node.av, NULL), -FI_ENOENT);
+    node.av = NULL;
+    node_close(&node);
+  }
+}
+
+CASE(shared_between_processes) {
+  fi_freeinfo(find_info(&with_sharing));
+  team_run(2, share);
+}
+
+static void insert_together(struct team *team) {
+  enum { each = 500 };
+  char name[64];
+  snprintf(name, sizeof name, "together-%d", (int)getppid() + (team->rank ? 0 : (int)getpid() - (int)getppid()));
+  struct node node;
+  node_open_domain(&node, &with_sharing);
+  if (team->rank == 0) open_named(&node, name, 0);
+  team_barrier(team);
+  if (team->rank != 0) open_named(&node, name, 0);
+  team_barrier(team);
+  fi_addr_t entries[each];
+  for (int i = 0; i < each; i++) {
+    struct sockaddr_in address = ipv4("127.0.0.1", 1000 + i * 4 + team->rank);
+    assert_returns(fi_av_insert(node.av, &address, 1, &entries[i], 0, NULL), 1);
+    *team_word(team, team->rank, 0) = i;
+  }
+  team_barrier(team);
+  for (int i = 0; i < each; i++) {
+    struct sockaddr_in address = ipv4("127.0.0.1", 1000 + i * 4 + team->rank);
+    expect_entry(node.av, entries[i], &address);
+    // Every process has it under the same number.
+    struct sockaddr_in other = ipv4("127.0.0.1", 1000 + i * 4 + (team->rank + 1) % team->size);
+    fi_addr_t entry = 77;
+    assert_returns(fi_av_insert(node.av, &other, 1, &entry, 0, NULL), 1);
+    assert_true(entry < (fi_addr_t)each * team->size);
+    expect_entry(node.av, entry, &other);
+  }
+  team_barrier(team);
+  node_close(&node);
+}
+
+CASE(shared_by_several_that_insert) {
+  if (strcmp(provider_name(), "sockets") == 0) unsupported("the second to open the vector empties it");
+  fi_freeinfo(find_info(&with_sharing));
+  team_run(3, insert_together);
+}
+
+CASE(shared_vectors_must_exist_to_be_read) {
+  struct node node;
+  node_open_domain(&node, &with_sharing);
+  struct fi_av_attr attributes = {.type = FI_AV_TABLE, .name = "conformance-none", .flags = FI_READ};
+  assert_fails(fi_av_open(node.domain, &attributes, &node.av, NULL));
+  attributes.name = NULL;
+  assert_returns(fi_av_open(node.domain, &attributes, &node.av, NULL), -FI_EINVAL);
+  node.av = NULL;
+  node_close(&node);
+}
+
+// ---- authorization keys -------------------------------------------------------------------------------------------
+
+static void exchange(struct pair *pair) {
+  char received[8] = "", sent[8] = "allowed";
+  post(fi_recv(pair->b.ep, received, sizeof received, NULL, FI_ADDR_UNSPEC, received));
+  post(fi_send(pair->a.ep, sent, sizeof sent, NULL, pair->to_b, sent));
+  wait_for(pair->b.rx_cq, received);
+  wait_for(pair->a.tx_cq, sent);
+  assert_string_equal(received, sent);
+}
+
+CASE(endpoints_with_one_key_talk) {
+  struct pair pair;
+  pair_open(&pair, &(struct setup){.endpoint_key = "job 17"});
+  assert_int_equal(pair.a.info->ep_attr->auth_key_size, 6);
+  assert_memory_equal(pair.a.info->ep_attr->auth_key, "job 17", 6);
+  exchange(&pair);
+  pair_close(&pair);
+  // The domain's key is that of endpoints without one.
+  pair_open(&pair, &(struct setup){.domain_key = "domain"});
+  exchange(&pair);
+  pair_close(&pair);
+  node_open(&pair.a, &(struct setup){.domain_key = "same"});
+  node_open(&pair.b, &(struct setup){.domain_key = "other", .endpoint_key = "same"});
+  pair.to_b = node_insert(&pair.a, pair.b.address);
+  exchange(&pair);
+  pair_close(&pair);
+}
+
+static void expect_refusal(const struct setup *one, const struct setup *other) {
+  struct pair pair;
+  node_open(&pair.a, one);
+  node_open(&pair.b, other);
+  pair.to_b = node_insert(&pair.a, pair.b.address);
+  pair.to_a = node_insert(&pair.b, pair.a.address);
+  char received[8] = "", sent[8] = "secret";
+  post(fi_recv(pair.b.ep, received, sizeof received, NULL, FI_ADDR_UNSPEC, received));
+  post(fi_send(pair.a.ep, sent, sizeof sent, NULL, pair.to_b, sent));
+  struct fi_cq_err_entry error;
+  wait_error(pair.a.tx_cq, &error);
+  assert_ptr_equal(error.op_context, sent);
+  assert_int_equal(error.err, FI_EACCES);
+  expect_quiet(pair.b.rx_cq, 50);
+  // Nor the other way.
+  post(fi_send(pair.b.ep, sent, sizeof sent, NULL, pair.to_a, sent));
+  wait_error(pair.b.tx_cq, &error);
+  assert_int_equal(error.err, FI_EACCES);
+  pair_close(&pair);
+}
+
+CASE(endpoints_with_different_keys_do_not) {
+  expect_refusal(&(struct setup){.endpoint_key = "job 17"}, &(struct setup){.endpoint_key = "job 18"});
+  expect_refusal(&(struct setup){.endpoint_key = "job 17"}, &(struct setup){0});
+  expect_refusal(&(struct setup){0}, &(struct setup){.domain_key = "job 17"});
 }

@@ -278,6 +278,13 @@ struct fi_info *new_hints(void) {
   return hints;
 }
 
+static void apply_key(const char *key, uint8_t **bytes, size_t *size) {
+  if (!key) return;
+  *size = strlen(key);
+  *bytes = malloc(*size);
+  memcpy(*bytes, key, *size);
+}
+
 static void apply_setup(struct fi_info *hints, const struct setup *setup) {
   hints->caps = setup->caps ? setup->caps : FI_MSG | FI_TAGGED | FI_RMA;
   if (setup->ep_type) hints->ep_attr->type = setup->ep_type;
@@ -291,6 +298,8 @@ static void apply_setup(struct fi_info *hints, const struct setup *setup) {
   hints->rx_attr->size = setup->rx_size;
   hints->tx_attr->msg_order = setup->msg_order;
   hints->rx_attr->msg_order = setup->msg_order;
+  apply_key(setup->domain_key, &hints->domain_attr->auth_key, &hints->domain_attr->auth_key_size);
+  apply_key(setup->endpoint_key, &hints->ep_attr->auth_key, &hints->ep_attr->auth_key_size);
 }
 
 struct fi_info *find_info(const struct setup *setup) {

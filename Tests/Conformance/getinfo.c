@@ -502,8 +502,8 @@ CASE(excessive_endpoint_attributes) {
   hints->ep_attr->rx_ctx_cnt = 100000;
   expect_nothing("rx_ctx_cnt", hints);
   hints = new_hints();
-  hints->ep_attr->auth_key_size = 16;
-  hints->ep_attr->auth_key = calloc(1, 16);
+  hints->ep_attr->auth_key_size = 1 << 20;
+  hints->ep_attr->auth_key = calloc(1, 1 << 20);
   expect_nothing("auth_key_size", hints);
 }
 

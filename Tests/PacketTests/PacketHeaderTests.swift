@@ -77,6 +77,17 @@ private let parameters = TransportParameters(
     expectEqual(decoded.parameters, parameters)
   }
 
+  @Test func confirmWithAKey() throws {
+    let header = ConfirmHeader(
+      flags: .acknowledgeSoon, connection: 7, session: session, packetNumber: 1, cookie: cookie,
+      parameters: parameters, authorization: 0x8877_6655_4433_2211)
+    let golden = GoldenPacket.confirm.dropLast(4) + bytes("01000000 1122334455667788")
+    #expect(encoded(ConfirmHeader.size + 8) { header.encode(&$0) } == Array(golden))
+    let decoded = try #require(whole(Array(golden)) { ConfirmHeader(&$0) })
+    #expect(decoded.authorization == 0x8877_6655_4433_2211 && decoded.cookie.code == cookie.code)
+    refusesTruncation(Array(golden)) { ConfirmHeader(&$0) != nil }
+  }
+
   @Test func transportParameters() throws {
     var distinct = parameters
     distinct.features = 0x8000_0001
@@ -91,6 +102,10 @@ private let parameters = TransportParameters(
     #expect(encoded(ResetPacket.size) { packet.encode(.version, &$0) } == GoldenPacket.version)
     let retry = ResetPacket(connection: 7, session: session, mayRetry: true)
     #expect(encoded(ResetPacket.size) { retry.encode(.reset, &$0) } == GoldenPacket.resetTryAgain)
+    let stranger = ResetPacket(connection: 7, session: session, isUnauthorized: true)
+    let unauthorized = bytes("51 02 0000 07000000 efcdab8967452301")
+    #expect(encoded(ResetPacket.size) { stranger.encode(.reset, &$0) } == unauthorized)
+    #expect(try #require(whole(unauthorized) { ResetPacket(&$0) }).isUnauthorized)
     for golden in [GoldenPacket.reset, GoldenPacket.resetTryAgain] {
       let decoded = try #require(whole(golden) { ResetPacket(&$0) })
       #expect(decoded.connection == 7)

@@ -174,7 +174,8 @@ private func v4(_ last: Int, port: UInt16 = 7471) -> SocketAddress {
     #expect(errorCode { () throws(FabricError) in _ = try vector(objects, type: FI_AV_TABLE) } == FI_EINVAL)
     #expect(errorCode { () throws(FabricError) in _ = try vector(objects, flags: FI_PEER) } == FI_ENOSYS)
     #expect(errorCode { () throws(FabricError) in _ = try vector(objects, flags: 1 << 3) } == FI_EINVAL)
-    #expect(errorCode { () throws(FabricError) in _ = try vector(objects, named: true) } == FI_ENOSYS)
+    #expect(errorCode { () throws(FabricError) in _ = try vector(objects, flags: FI_READ) } == FI_EINVAL)
+    #expect(errorCode { () throws(FabricError) in _ = try vector(objects, flags: FI_AV_USER_ID) } == FI_EINVAL)
     #expect(try vector(objects, type: FI_AV_MAP, flags: FI_SYMMETRIC, count: .max).type == FI_AV_MAP)
   }
 

@@ -88,13 +88,20 @@ final class Hints {
     Case("regions of several pieces", true) { $0.domain.pointee.mr_iov_limit = Capabilities.memoryIovLimit },
     Case("regions of more pieces", false) { $0.domain.pointee.mr_iov_limit = Capabilities.memoryIovLimit + 1 },
     Case("domain capabilities", true) { $0.domain.pointee.caps = FI_LOCAL_COMM | FI_REMOTE_COMM },
-    Case("shared address vectors", false) { $0.domain.pointee.caps = FI_SHARED_AV },
+    Case("shared address vectors", true) { $0.domain.pointee.caps = FI_SHARED_AV },
     Case("error data", false) { $0.domain.pointee.max_err_data = 1 },
-    Case("authorization key", false) { $0.domain.pointee.auth_key_size = 4 },
-    Case("keys per address", false) { $0.domain.pointee.auth_key_size = -1 },
-    Case("authorization key before 1.5", true, APIVersion(1, 4)) { $0.domain.pointee.auth_key_size = 4 },
-    Case("keys per endpoint", false, APIVersion(1, 20)) { $0.domain.pointee.max_ep_auth_key = 1 },
-    Case("keys per endpoint before 1.20", true, APIVersion(1, 19)) { $0.domain.pointee.max_ep_auth_key = 1 },
+    Case("authorization key", true) { $0.domain.pointee.auth_key_size = 64 },
+    Case("longer authorization key", false) { $0.domain.pointee.auth_key_size = 65 },
+    Case("longer authorization key before 1.5", true, APIVersion(1, 4)) { $0.domain.pointee.auth_key_size = 65 },
+    Case("keys of the vector", true, APIVersion(1, 20)) { $0.domain.pointee.auth_key_size = -1 },
+    Case("keys of the vector before 1.20", false, APIVersion(1, 19)) { $0.domain.pointee.auth_key_size = -1 },
+    Case("keys of the vector and of the endpoint", false, APIVersion(1, 20)) {
+      $0.domain.pointee.auth_key_size = -1
+      $0.endpoint.pointee.auth_key_size = 4
+    },
+    Case("keys per endpoint", true, APIVersion(1, 20)) { $0.domain.pointee.max_ep_auth_key = 8 },
+    Case("more keys per endpoint", false, APIVersion(1, 20)) { $0.domain.pointee.max_ep_auth_key = 9 },
+    Case("more keys per endpoint before 1.20", true, APIVersion(1, 19)) { $0.domain.pointee.max_ep_auth_key = 9 },
     Case("peer groups", false) { $0.domain.pointee.max_group_id = 1 },
     Case("peer groups before 2.0", true, APIVersion(1, 22)) { $0.domain.pointee.max_group_id = 1 },
     Case("counter values", true) { $0.domain.pointee.max_cntr_value = .max },
@@ -118,8 +125,9 @@ final class Hints {
       $0.endpoint.pointee.max_order_war_size = 1
     },
     Case("MPI's tag format", true) { $0.endpoint.pointee.mem_tag_format = 0x00c0_0000_7fff_ffff },
-    Case("endpoint key", false) { $0.endpoint.pointee.auth_key_size = 4 },
-    Case("endpoint key before 1.5", true, APIVersion(1, 4)) { $0.endpoint.pointee.auth_key_size = 4 },
+    Case("endpoint key", true) { $0.endpoint.pointee.auth_key_size = 64 },
+    Case("longer endpoint key", false) { $0.endpoint.pointee.auth_key_size = 65 },
+    Case("longer endpoint key before 1.5", true, APIVersion(1, 4)) { $0.endpoint.pointee.auth_key_size = 65 },
   ]
 
   static let queues: [Case] = [

@@ -39,6 +39,47 @@ import Transport
     #expect(try #require(bench.recorders[0].completions.first).time - start < microseconds(250))
   }
 
+  private func set(_ digests: [UInt64]) -> AuthorizationSet {
+    var set = AuthorizationSet()
+    for digest in digests { set.append(digest) }
+    return set
+  }
+
+  /// Who shares no key is refused at once, whoever begins; who shares one is let in.
+  @Test(
+    arguments: [
+      ([1], [1], true), ([1], [2], false), ([], [2], false), ([1], [], false), ([], [], true), ([1, 2], [2, 1], true),
+      ([2, 1], [2], true), ([1, 2], [2], false),
+    ] as [([UInt64], [UInt64], Bool)])
+  func keysDecide(left: [UInt64], right: [UInt64], areLetIn: Bool) {
+    let bench = Bench { configuration, host in configuration.authorizations = set(host == 0 ? left : right) }
+    let id = bench.post(size: 500, flags: .deliveryComplete)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.status(id) == (areLetIn ? .ok : .accessDenied))
+    #expect(bench.recorders[1].messages.count == (areLetIn ? 1 : 0))
+    #expect(bench.network.now < milliseconds(100))
+    #expect(bench.isQuiet)
+  }
+
+  /// The key that was chosen for a peer is named to it, not the first one, also in later sessions.
+  @Test func aPeerMayHaveAKeyOfItsOwn() {
+    let bench = Bench { configuration, host in configuration.authorizations = set(host == 0 ? [1, 2] : [2]) }
+    bench.host(0).endpoint.authorize(bench.host(0).endpoint.connection(to: SimulatedNetwork.address(1)), 2)
+    let id = bench.post(size: 500, flags: .deliveryComplete)
+    bench.network.run(maximumSteps: 10_000)
+    #expect(bench.status(id) == .ok)
+    let back = bench.host(1).endpoint.connection(to: SimulatedNetwork.address(0))
+    check(bench.host(1).endpoint.authorization(of: back) == 2)
+    #expect(bench.isQuiet)
+  }
+
+  @Test func digestsTellKeysApart() {
+    let keys = ["", "a", "b", "job 17", "job 18", "12345678", "123456789", String(repeating: "x", count: 64)]
+    let digests = keys.map { key in Array(key.utf8).withUnsafeBytes { KeyDigest.make($0) } }
+    #expect(Set(digests).count == keys.count && !digests.contains(0))
+    #expect(Array("job 17".utf8).withUnsafeBytes { KeyDigest.make($0) } == digests[3])
+  }
+
   @Test func askingForAConnectionSendsNothing() {
     let bench = Bench()
     let index = bench.host(0).endpoint.connection(to: SimulatedNetwork.address(1))

@@ -120,6 +120,28 @@ static inline int platform_condition_wait(pthread_cond_t *condition, pthread_mut
 #endif
 }
 
+// MARK: Files that processes share
+//
+// Not shm_open(3) and fstat(2): before glibc 2.34 and 2.33 they had other symbols.
+
+/// Opens shared memory for this user alone; `creates` it if there is none, `writes` or only reads. Returns a descriptor
+/// or -errno, -EACCES for another user's. open(2).
+ssize_t platform_shared_open(const char *path, bool creates, bool writes) PLATFORM_HIDDEN;
+/// Bytes of a file; -ENOENT once it has no name any more. statx(2).
+ssize_t platform_shared_size(int fd) PLATFORM_HIDDEN;
+/// Makes a file `size` zero bytes. ftruncate(2).
+ssize_t platform_shared_clear(int fd, size_t size) PLATFORM_HIDDEN;
+/// Waits for a lock that other descriptors of the file compete for, and that ends with the descriptor at the latest;
+/// `type` is F_RDLCK, F_WRLCK or F_UNLCK. fcntl(2), open file description locks.
+ssize_t platform_shared_lock(int fd, short type) PLATFORM_HIDDEN;
+/// Marks a file as in use by this descriptor; `alone`: unless it is in use by another, which gives -EWOULDBLOCK. Has
+/// nothing to do with the other lock. flock(2).
+ssize_t platform_shared_hold(int fd, bool alone) PLATFORM_HIDDEN;
+static inline ssize_t platform_unlink(const char *path) { return platform_result(unlink(path)); }
+/// Memory of a file; NULL if it cannot be mapped. mmap(2).
+void *platform_shared_map(int fd, size_t size, bool writes) PLATFORM_HIDDEN;
+void platform_shared_unmap(void *memory, size_t size) PLATFORM_HIDDEN;
+
 // MARK: Descriptors
 
 static inline ssize_t platform_read(int fd, void *buffer, size_t count) {

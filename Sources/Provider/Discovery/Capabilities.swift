@@ -22,7 +22,11 @@ package enum Capabilities {
   package static var receive: UInt64 {
     transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_DIRECTED_RECV
   }
-  package static var domain: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
+  package static var domain: UInt64 { locality | addressing }
+  /// Whom endpoints reach.
+  package static var locality: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
+  /// What address vectors can do.
+  package static var addressing: UInt64 { FI_SHARED_AV | FI_AV_USER_ID }
   package static var all: UInt64 { transmit | receive | domain }
 
   private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA }
@@ -34,7 +38,11 @@ package enum Capabilities {
     let receive = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | FI_DIRECTED_RECV
     return shared | transmit | receive | FI_AV_USER_ID | FI_PEER
   }
-  package static var secondary: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE }
+  package static var secondary: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE | FI_SHARED_AV }
+
+  /// Secondary capabilities that are answered only where they are asked for: FI_SOURCE costs time, and FI_SHARED_AV says
+  /// nothing to programs that do not share.
+  package static var onRequest: UInt64 { FI_SOURCE | FI_SHARED_AV }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
   package static var ignoredForTransmit: UInt64 {
@@ -83,6 +91,11 @@ package enum Capabilities {
   package static var memoryRegionCount: Int { 65_536 }
   package static var completionQueueCount: Int { 65_536 }
   package static var endpointCount: Int { 32_768 }
+  /// Longest authorization key in bytes, and keys of an endpoint.
+  package static var authorizationKeySize: Int { AuthorizationKey.longest }
+  package static var keysPerEndpoint: Int { AuthorizationSet.capacity }
+  /// FI_AV_AUTH_KEY, as auth_key_size of a domain: keys come from the address vector.
+  package static var vectorKeys: Int { unlimited }
   /// Counters arrive together with fi_cntr_open.
   package static var counterCount: Int { 0 }
   /// FI_TAG_GENERIC: all 64 bits of a tag, without fields.

@@ -103,6 +103,8 @@ package enum EndpointType: Equatable {
   package var injectSize: Int { self == .dgram ? Self.datagramPayload : Capabilities.injectSize }
   package var remoteIovLimit: Int { self == .dgram ? 0 : Capabilities.remoteIovLimit }
   package var completionDataSize: Int { self == .dgram ? 0 : Capabilities.completionDataSize }
+  package var authorizationKeySize: Int { self == .dgram ? 0 : Capabilities.authorizationKeySize }
+  package var keysPerEndpoint: Int { self == .dgram ? 0 : Capabilities.keysPerEndpoint }
   package var tagFormat: UInt64 { self == .dgram ? 0 : Capabilities.tagFormat }
 
   /// An Ethernet frame's worth over IPv4.

@@ -70,8 +70,14 @@ package struct HintCheck {
     if exceeds(domain.mr_cnt, Capabilities.memoryRegionCount) { return "mr_cnt is too large" }
     if domain.caps & ~Capabilities.domain != 0 { return "a domain capability is not offered" }
     if domain.max_err_data != 0 { return "errors carry no data" }
-    if domain.auth_key_size != 0 { return "authorization keys are not offered" }
-    if version >= APIVersion(1, 20) && domain.max_ep_auth_key != 0 { return "authorization keys are not offered" }
+    if domain.auth_key_size != Capabilities.vectorKeys || type.keysPerEndpoint == 0 || version < APIVersion(1, 20) {
+      if exceeds(domain.auth_key_size, type.authorizationKeySize) { return "the authorization key is too long" }
+    } else if let endpoint = hints.ep_attr?.pointee, endpoint.auth_key_size != 0 {
+      return "an endpoint's key does not go with FI_AV_AUTH_KEY"
+    }
+    if version >= APIVersion(1, 20) && exceeds(domain.max_ep_auth_key, type.keysPerEndpoint) {
+      return "an endpoint cannot have so many authorization keys"
+    }
     if version >= APIVersion(2, 0) && domain.max_group_id != 0 { return "peer groups are not offered" }
     return nil
   }
@@ -93,7 +99,9 @@ package struct HintCheck {
         || exceeds(endpoint.max_order_waw_size, type.maximumOrderWAW)
       if tooLarge { return "a max_order size is too large" }
     }
-    if version >= APIVersion(1, 5) && endpoint.auth_key_size != 0 { return "authorization keys are not offered" }
+    if version >= APIVersion(1, 5) && exceeds(endpoint.auth_key_size, type.authorizationKeySize) {
+      return "the authorization key is too long"
+    }
     return nil
   }
 

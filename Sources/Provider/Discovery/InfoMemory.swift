@@ -162,8 +162,8 @@ package enum InfoMemory {
     }
   }
 
-  /// SIZE_MAX is FI_AV_AUTH_KEY, a mark and no size.
-  private static func key(
+  /// A copy of an authorization key, or nil for none. SIZE_MAX is FI_AV_AUTH_KEY, a mark and no size.
+  package static func key(
     _ source: UnsafeMutablePointer<UInt8>?, _ size: Int
   ) throws(FabricError) -> UnsafeMutablePointer<UInt8>? {
     guard size != Capabilities.unlimited else { return nil }

@@ -41,12 +41,13 @@ package struct ProviderInfo {
       try fillAddresses(info, choice)
       try fillFabric(info.pointee.fabric_attr, choice)
       try fillDomain(info.pointee.domain_attr, choice)
+      try fillKey(info.pointee.ep_attr)
     } catch {
       InfoMemory.free(info)
       throw error
     }
     let caps = self.capabilities
-    info.pointee.caps = caps & ~Capabilities.domain | communication(choice)
+    info.pointee.caps = caps & ~Capabilities.locality | communication(choice)
     info.pointee.handle = hints?.handle
     fillEndpoint(&info.pointee.ep_attr.pointee, caps)
     fillTransmit(&info.pointee.tx_attr.pointee, caps)
@@ -61,12 +62,12 @@ package struct ProviderInfo {
   // MARK: Capabilities
 
   /// The endpoint's capabilities: everything without hints; else what was hinted, the directions that a hinted kind of
-  /// transfer implies, and the secondary capabilities that cost nothing. FI_SOURCE costs: only on request.
+  /// transfer implies, and the secondary capabilities that cost nothing.
   private var capabilities: UInt64 {
     let hinted = hints?.caps ?? 0
     if hinted == 0 { return type.all }
-    let unasked = Capabilities.secondary & ~FI_SOURCE
-    return directed(hinted & (Capabilities.primary | FI_SOURCE) | type.all & unasked)
+    let unasked = Capabilities.secondary & ~Capabilities.onRequest
+    return directed(hinted & (Capabilities.primary | Capabilities.onRequest) | type.all & unasked)
   }
 
   /// The capabilities of one direction, `offered` being all that belong to it: those of the endpoint, cut to the ones
@@ -86,7 +87,7 @@ package struct ProviderInfo {
 
   /// A loopback interface reaches this host only; it says otherwise just where a program insists.
   private func communication(_ choice: AddressChoice) -> UInt64 {
-    choice.interface.isLoopback ? FI_LOCAL_COMM | (hints?.caps ?? 0) & FI_REMOTE_COMM : Capabilities.domain
+    choice.interface.isLoopback ? FI_LOCAL_COMM | (hints?.caps ?? 0) & FI_REMOTE_COMM : Capabilities.locality
   }
 
   // MARK: Attributes
@@ -144,9 +145,25 @@ package struct ProviderInfo {
     attributes.pointee.cntr_cnt = Capabilities.counterCount
     attributes.pointee.mr_iov_limit = Capabilities.memoryIovLimit
     attributes.pointee.mr_cnt = Capabilities.memoryRegionCount
-    attributes.pointee.caps = Capabilities.domain
+    let requested = hints.map { $0.caps | ($0.domain_attr?.pointee.caps ?? 0) } ?? 0
+    attributes.pointee.caps = requested == 0 ? Capabilities.domain : domainCapabilities(requested)
+    attributes.pointee.max_ep_auth_key = type.keysPerEndpoint
+    if let hint, version >= APIVersion(1, 5) {
+      attributes.pointee.auth_key = try InfoMemory.key(hint.auth_key, hint.auth_key_size)
+      attributes.pointee.auth_key_size = hint.auth_key_size
+    }
     attributes.pointee.max_cntr_value = .max
     attributes.pointee.max_err_cntr_value = .max
+  }
+
+  private func domainCapabilities(_ requested: UInt64) -> UInt64 {
+    Capabilities.locality | requested & Capabilities.addressing
+  }
+
+  private func fillKey(_ attributes: UnsafeMutablePointer<fi_ep_attr>) throws(FabricError) {
+    guard let hint = hints?.ep_attr?.pointee, version >= APIVersion(1, 5) else { return }
+    attributes.pointee.auth_key = try InfoMemory.key(hint.auth_key, hint.auth_key_size)
+    attributes.pointee.auth_key_size = hint.auth_key_size
   }
 
   private func fillEndpoint(_ attributes: inout fi_ep_attr, _ caps: UInt64) {

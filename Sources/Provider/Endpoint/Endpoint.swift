@@ -36,7 +36,11 @@ package final class Endpoint {
   /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    let (type, options) = try Self.options(info)
+    var (type, options) = try Self.options(info)
+    options.key = try Self.key(info, domain)
+    if type == .dgram && (options.key != nil || domain.hasVectorKeys) {
+      throw .invalidArgument.because(.endpointControl, "datagrams carry no authorization key", in: "fi_endpoint")
+    }
     let address = try Self.sourceAddress(info)
     self.init(domain, type, options, address.family, try EndpointSocket.open(at: address, plain: type == .dgram))
   }
@@ -93,6 +97,17 @@ package final class Endpoint {
     options.transmitFlags = transmit.op_flags
     options.receiveFlags = receive.op_flags
     return (type, options)
+  }
+
+  /// The endpoint's own key, or else the domain's.
+  private static func key(_ info: UnsafePointer<fi_info>, _ domain: Domain) throws(FabricError) -> AuthorizationKey? {
+    guard domain.fabric.apiVersion >= APIVersion(1, 5), let attributes = info.pointee.ep_attr,
+      attributes.pointee.auth_key_size != 0
+    else { return domain.key }
+    guard !domain.hasVectorKeys,
+      let key = AuthorizationKey(attributes.pointee.auth_key, attributes.pointee.auth_key_size)
+    else { throw .invalidArgument }
+    return key
   }
 
   /// A size_t attribute, 0 standing for `standard`. Throws FI_EINVAL above `limit`.
@@ -196,8 +211,10 @@ package final class Endpoint {
       domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
       receiveQueue: receiveQueue ?? either)
     if type == .dgram { return try enableDatagrams(binding) }
-    let configuration = try EndpointSocket.configuration(
+    var configuration = try EndpointSocket.configuration(
       for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
+    if domain.hasVectorKeys { configuration.authorizations = addresses.authorizations }
+    if let key = options.key { configuration.authorizations.append(key.digest) }
     let made = Port(binding: binding, options: options, socket: socket.take()!, configuration: configuration)
     port = made
     portReference = .passUnretained(made)

@@ -22,6 +22,8 @@ package struct EndpointOptions {
   /// Which completion queues are bound.
   package var hasTransmitQueue = false
   package var hasReceiveQueue = false
+  /// The authorization key, of the endpoint or its domain; nil for none, or where keys come from the address vector.
+  package var key: AuthorizationKey?
 
   package init() {}
 

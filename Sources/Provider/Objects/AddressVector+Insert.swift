@@ -13,6 +13,11 @@ package struct InsertionReport {
   package var fid: UnsafeMutablePointer<fid>?
   package var context: UnsafeMutableRawPointer?
 
+  /// `numbers` come with what completions are to report for each address (FI_AV_USER_ID), or with the number of its key
+  /// (FI_AUTH_KEY).
+  package var bringsIdentifiers = false
+  package var bringsKeys = false
+
   package init(
     numbers: UnsafeMutablePointer<UInt64>?, errors: UnsafeMutablePointer<Int32>?, fid: UnsafeMutablePointer<fid>? = nil,
     context: UnsafeMutableRawPointer? = nil
@@ -33,18 +38,29 @@ private struct Insertion {
   /// Of an event that could not be queued.
   private var shortage: FabricError?
 
-  /// Throws FI_ENOEQ when events are wanted and no queue is bound, FI_EBADFLAGS when error numbers are wanted as well,
-  /// FI_EAGAIN when the program has not read the events of many earlier calls.
+  /// Throws FI_ENOEQ when events are wanted and no queue is bound, FI_EBADFLAGS when error numbers are wanted as well, or
+  /// for FI_AV_USER_ID where identifiers come from fi_av_set_user_id, FI_EAGAIN when the program has not read the events
+  /// of many earlier calls.
   init(_ vector: AddressVector, _ report: InsertionReport) throws(FabricError) {
     self.report = report
     queue = vector.eventQueue
+    if report.bringsIdentifiers || report.bringsKeys { try vector.checkIdentities(report) }
     guard vector.isAsynchronous else { return }
     guard let queue else { throw Self.refuse("no event queue is bound", .noEventQueue) }
     if report.errors != nil { throw Self.refuse("FI_SYNC_ERR does not go with FI_EVENT", .badFlags) }
     if !queue.hasRoom { throw .tryAgain }
   }
 
-  mutating func succeed(_ index: Int, _ number: UInt64) {
+  /// Inserts one address.
+  mutating func place(_ index: Int, _ address: SocketAddress, in vector: AddressVector) throws(FabricError) {
+    let brought = report.numbers?[index] ?? unavailableAddress
+    if report.bringsKeys { return succeed(index, try vector.insert(address, key: brought)) }
+    let number = try vector.insert(address)
+    if report.bringsIdentifiers { vector.setReported(number, brought) }
+    succeed(index, number)
+  }
+
+  private mutating func succeed(_ index: Int, _ number: UInt64) {
     inserted += 1
     report.numbers?[index] = number
     report.errors?[index] = 0
@@ -110,7 +126,7 @@ extension AddressVector {
         guard let address = SocketAddress(sockaddr: addresses + index * size, length: size) else {
           throw .addressNotAvailable
         }
-        insertion.succeed(index, try insert(address))
+        try insertion.place(index, address, in: self)
       } catch {
         insertion.fail(index, error)
       }
@@ -166,7 +182,7 @@ extension AddressVector {
         let address = try series.address(node: index / serviceCount, service: index % serviceCount)
         domain.engine.lock()
         defer { domain.engine.unlock() }
-        insertion.succeed(index, try insert(address))
+        try insertion.place(index, address, in: self)
       } catch {
         if total == 1 && !isAsynchronous {
           throw Self.refuse(

@@ -10,6 +10,9 @@ import Datagram
 /// always over when the call returns; with FI_EVENT its result is told by an event queue. 32 bytes an address, and 12
 /// to 24 of the index. Protected by the engine's lock.
 ///
+/// A vector with a name follows what its processes keep in ``SharedAddresses``: the table here is a copy, brought up to
+/// date whenever somebody asks and the generation has changed.
+///
 /// Man page: fi_av(3)
 package final class AddressVector {
   private struct Entry {
@@ -22,8 +25,9 @@ package final class AddressVector {
   package let domain: Domain
   /// FI_AV_TABLE or FI_AV_MAP.
   package let type: fi_av_type
-  /// Changes whenever an address is inserted or removed, so that whoever remembered one notices.
-  package private(set) var generation: UInt32 = 0
+  /// Where the generation is, as long as the vector lives: it changes whenever an address is inserted or removed, also
+  /// by another process, so that whoever remembered one notices.
+  package let generationCell: UnsafeMutablePointer<UInt32>
   /// Opened with FI_EVENT: results of insertions go to `eventQueue`.
   let isAsynchronous: Bool
   private(set) var eventQueue: EventQueue?
@@ -36,24 +40,62 @@ package final class AddressVector {
   private var index: HashIndex
   private var bindings = 0
 
-  /// Throws FI_EINVAL for a type that is not the domain's, or unknown flags; FI_ENOSYS for shared vectors and a peer's.
+  private let shared: SharedAddresses?
+  /// What the table is a copy of.
+  private var copiedGeneration: UInt32 = 0
+  private var copiedRewrites: UInt32 = 0
+
+  /// What completions report, and the keys of addresses: for those vectors alone that have any.
+  var identities: AddressIdentities
+
+  /// Throws FI_EINVAL for a type that is not the domain's, unknown flags, FI_READ without a name, or FI_AV_USER_ID in a
+  /// domain without; FI_ENOSYS for a peer's vector, and for FI_AV_USER_ID with a name; and what
+  /// ``SharedAddresses/open(name:domain:count:isReadOnly:)`` throws.
   package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
-    if attributes.pointee.name != nil { throw Self.refuse("shared vectors are not offered", .notImplemented) }
-    guard flags & ~(FI_EVENT | FI_READ | FI_SYMMETRIC | FI_PEER) == 0 else { throw Self.refuse("unknown flags") }
+    guard flags & ~(FI_EVENT | FI_READ | FI_SYMMETRIC | FI_PEER | FI_AV_USER_ID) == 0 else {
+      throw Self.refuse("unknown flags")
+    }
     if flags & FI_PEER != 0 { throw Self.refuse("peer vectors are not offered", .notImplemented) }
     let type = try Self.type(attributes.pointee.type, in: domain)
-    self.init(domain, type, count: attributes.pointee.count, isAsynchronous: flags & FI_EVENT != 0)
+    let hasUserIDs = flags & FI_AV_USER_ID != 0
+    if hasUserIDs && domain.capabilities & FI_AV_USER_ID == 0 {
+      throw Self.refuse("FI_AV_USER_ID in a domain without that capability")
+    }
+    var shared: SharedAddresses?
+    if let name = attributes.pointee.name {
+      // Identifiers are each process's own, and the generation is not.
+      if hasUserIDs { throw Self.refuse("FI_AV_USER_ID does not go with a name", .notImplemented) }
+      shared = try SharedAddresses.open(
+        name: name, domain: domain.name, count: attributes.pointee.count, isReadOnly: flags & FI_READ != 0)
+    } else if flags & FI_READ != 0 {
+      throw Self.refuse("FI_READ without a name")
+    }
+    self.init(
+      domain, type, count: attributes.pointee.count, isAsynchronous: flags & FI_EVENT != 0, hasUserIDs: hasUserIDs,
+      shared)
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
-  private init(_ domain: Domain, _ type: fi_av_type, count: Int, isAsynchronous: Bool) {
+  private init(
+    _ domain: Domain, _ type: fi_av_type, count: Int, isAsynchronous: Bool, hasUserIDs: Bool,
+    _ shared: SharedAddresses?
+  ) {
     self.domain = domain
     self.type = type
     self.isAsynchronous = isAsynchronous
+    self.shared = shared
+    identities = AddressIdentities(hasUserIDs: hasUserIDs)
     chunks = .allocate(capacity: chunkCapacity)
     // The count is a hint; a senseless one must not take memory.
     index = HashIndex(minimumCapacity: min(max(count, 16), 1 << 20))
+    if let shared {
+      generationCell = shared.generation
+      copiedGeneration = ~shared.generation.pointee
+    } else {
+      generationCell = .allocate(capacity: 1)
+      generationCell.initialize(to: 0)
+    }
     domain.engine.lock()
     domain.addChild()
     domain.engine.unlock()
@@ -62,7 +104,11 @@ package final class AddressVector {
   deinit {
     for chunk in 0..<chunkCount { chunks[chunk].deallocate() }
     chunks.deallocate()
+    if shared == nil { generationCell.deallocate() }
   }
+
+  /// What `map_addr` becomes: an array of the numbers of a shared vector; nil for others.
+  package var mapAddress: UnsafeMutableRawPointer? { shared?.numbers }
 
   /// Throws FI_EBUSY while endpoints use the vector.
   package func close() throws(FabricError) {
@@ -93,12 +139,25 @@ package final class AddressVector {
   /// It no longer does.
   package func removeBinding() { bindings -= 1 }
 
+  /// Whether endpoints use the vector.
+  var isBound: Bool { bindings != 0 }
+
   /// Addresses in the vector.
   package var count: Int { index.count }
 
+  package var generation: UInt32 { generationCell.pointee }
+
+  /// Makes whoever remembers what the vector said ask again.
+  func noteChange() { generationCell.pointee &+= 1 }
+
   /// The address with a number; nil for one that was never given out or was removed. O(1).
-  @inline(__always)
   package func address(_ number: UInt64) -> SocketAddress? {
+    if shared != nil { copyShared() }
+    return known(number)
+  }
+
+  @inline(__always)
+  private func known(_ number: UInt64) -> SocketAddress? {
     guard number < UInt64(untouched) else { return nil }
     let entry = entry(UInt32(truncatingIfNeeded: number))
     return entry.pointee.uses == 0 ? nil : entry.pointee.address
@@ -106,17 +165,30 @@ package final class AddressVector {
 
   /// The number of an address, or FI_ADDR_NOTAVAIL. O(1).
   package func find(_ address: SocketAddress) -> UInt64 {
+    if shared != nil { copyShared() }
+    return findKnown(address)
+  }
+
+  private func findKnown(_ address: SocketAddress) -> UInt64 {
     let found = index.find(address.hash) { entry($0).pointee.address == address }
     return found.map { UInt64($0) } ?? unavailableAddress
   }
 
+  /// What completions name as the source of what comes from an address: its number or the program's identifier for it;
+  /// FI_ADDR_NOTAVAIL where there is none. O(1).
+  package func source(_ address: SocketAddress) -> UInt64 {
+    let number = find(address)
+    return number == unavailableAddress ? number : identities.reported(number)
+  }
+
   /// Inserts an address, or counts it once more. Throws FI_EADDRNOTAVAIL for one that no datagram can be sent to,
-  /// FI_ENOMEM when the vector is full.
+  /// FI_ENOMEM when the vector is full, FI_EACCES for one that is not in a vector that may only be read.
   package func insert(_ address: SocketAddress) throws(FabricError) -> UInt64 {
     guard address.port != 0, !address.isAny, accepts(address.family) else { throw .addressNotAvailable }
     // An interface index means something for link-local addresses alone; with it others would be several.
     let scope = address.isLinkLocal ? address.words.0 : address.words.0 & 0xffff_ffff
     let address = SocketAddress(words: (scope, address.words.1, address.words.2))
+    if let shared { return try insert(address, into: shared) }
     let number = find(address)
     if number != unavailableAddress {
       entry(UInt32(number)).pointee.uses += 1
@@ -125,23 +197,25 @@ package final class AddressVector {
     guard let free = allocate() else { throw .noMemory }
     entry(free).initialize(to: Entry(address: address, uses: 1, nextFree: .max))
     index.insert(address.hash, index: free)
-    generation &+= 1
+    noteChange()
     return UInt64(free)
   }
 
   /// Takes an insertion back; the number is free after as many removals as insertions. Throws FI_EINVAL for a number
-  /// that is not in use.
+  /// that is not in use, FI_EACCES in a vector that may only be read.
   package func remove(_ number: UInt64) throws(FabricError) {
     guard let address = address(number) else {
       throw Self.refuse("a number that is not in use", in: "fi_av_remove")
     }
     let slot = UInt32(truncatingIfNeeded: number)
+    if let shared { return try remove(Int(slot), from: shared) }
     entry(slot).pointee.uses -= 1
     guard entry(slot).pointee.uses == 0 else { return }
     index.remove(address.hash, index: slot)
     entry(slot).pointee.nextFree = firstFree
     firstFree = slot
-    generation &+= 1
+    identities.forget(number)
+    noteChange()
   }
 
   /// Whether addresses of a family can be in this vector.
@@ -151,6 +225,76 @@ package final class AddressVector {
     case UInt32(FI_SOCKADDR_IN6): return family == .ipv6
     default: return family != .none
     }
+  }
+
+  // MARK: Vectors with a name
+
+  private func insert(_ address: SocketAddress, into shared: SharedAddresses) throws(FabricError) -> UInt64 {
+    if shared.isReadOnly {
+      let number = find(address)
+      if number == unavailableAddress { throw .accessDenied }
+      return number
+    }
+    shared.lock(exclusive: true)
+    defer { shared.unlock() }
+    copyShared(locked: shared)
+    let number = findKnown(address)
+    if number != unavailableAddress {
+      shared.insertAgain(Int(number))
+      return number
+    }
+    guard let free = shared.insert(address) else { throw .noMemory }
+    copyShared(locked: shared)
+    return UInt64(free)
+  }
+
+  private func remove(_ index: Int, from shared: SharedAddresses) throws(FabricError) {
+    if shared.isReadOnly { throw Self.refuse("the vector may only be read", in: "fi_av_remove", .accessDenied) }
+    shared.lock(exclusive: true)
+    defer { shared.unlock() }
+    copyShared(locked: shared)
+    guard known(UInt64(index)) != nil else {
+      throw Self.refuse("a number that is not in use", in: "fi_av_remove")
+    }
+    shared.remove(index)
+    copyShared(locked: shared)
+  }
+
+  /// Brings the table up to date with what all processes did.
+  private func copyShared() {
+    guard let shared, generationCell.pointee != copiedGeneration else { return }
+    shared.lock(exclusive: false)
+    copyShared(locked: shared)
+    shared.unlock()
+  }
+
+  private func copyShared(locked shared: SharedAddresses) {
+    let extent = shared.extent
+    let generation = generationCell.pointee
+    guard generation != copiedGeneration else { return }
+    let first = extent.rewrites == copiedRewrites ? min(Int(untouched), extent.count) : 0
+    copiedGeneration = generation
+    copiedRewrites = extent.rewrites
+    for slot in first..<max(extent.count, first) { copy(shared.address(slot), to: UInt32(slot)) }
+  }
+
+  /// Makes one entry what it is elsewhere.
+  private func copy(_ address: SocketAddress?, to slot: UInt32) {
+    while slot >= untouched {
+      if untouched == UInt32(chunkCount) << Self.chunkBits { addChunk() }
+      entry(untouched).initialize(to: Entry(address: SocketAddress(), uses: 0, nextFree: .max))
+      untouched += 1
+    }
+    let entry = entry(slot)
+    let wanted = address.flatMap { accepts($0.family) ? $0 : nil }
+    if entry.pointee.uses != 0 {
+      if entry.pointee.address == wanted { return }
+      index.remove(entry.pointee.address.hash, index: slot)
+      entry.pointee.uses = 0
+    }
+    guard let wanted else { return }
+    entry.pointee = Entry(address: wanted, uses: 1, nextFree: .max)
+    index.insert(wanted.hash, index: slot)
   }
 
   // MARK: Entries

@@ -20,6 +20,10 @@ package final class Domain {
   /// Memory registration bits in effect; the values of before 1.5, FI_MR_BASIC and FI_MR_SCALABLE, are resolved.
   package let memoryMode: UInt32
   package let capabilities: UInt64
+  /// The key of endpoints that bring none of their own.
+  package let key: AuthorizationKey?
+  /// Keys come from the address vector (FI_AV_AUTH_KEY).
+  package let hasVectorKeys: Bool
   package var regions: RegionTable
   private var children = 0
   private var eventQueue: EventQueue?
@@ -42,18 +46,30 @@ package final class Domain {
     guard Self.isSocketFormat(format) else {
       throw .invalidArgument.because(.domain, "addr_format is none of the socket address formats", in: "fi_domain")
     }
+    let hasVectorKeys =
+      attributes.pointee.auth_key_size == Capabilities.vectorKeys && fabric.apiVersion >= APIVersion(1, 20)
+    var key: AuthorizationKey?
+    if !hasVectorKeys && attributes.pointee.auth_key_size != 0 && fabric.apiVersion >= APIVersion(1, 5) {
+      key = AuthorizationKey(attributes.pointee.auth_key, attributes.pointee.auth_key_size)
+      if key == nil {
+        throw .invalidArgument.because(.domain, "no authorization key, or one beyond 64 bytes", in: "fi_domain")
+      }
+    }
     let engine = ProgressEngine(locking: threading != FI_THREAD_DOMAIN || isAutomatic, automatic: isAutomatic)
     guard let copy = strdup(name) else { throw .noMemory }
     self.init(
       fabric, engine, ownedName: CString(copy), threading, addressType, addressFormat: format, memoryMode: memoryMode,
-      capabilities: info.pointee.caps | attributes.pointee.caps)
+      capabilities: info.pointee.caps | attributes.pointee.caps, key: key, hasVectorKeys: hasVectorKeys)
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
   private init(
     _ fabric: Fabric, _ engine: ProgressEngine, ownedName: CString, _ threading: fi_threading,
-    _ addressType: fi_av_type, addressFormat: UInt32, memoryMode: UInt32, capabilities: UInt64
+    _ addressType: fi_av_type, addressFormat: UInt32, memoryMode: UInt32, capabilities: UInt64, key: AuthorizationKey?,
+    hasVectorKeys: Bool
   ) {
+    self.key = key
+    self.hasVectorKeys = hasVectorKeys
     self.fabric = fabric
     self.engine = engine
     self.threading = threading

@@ -92,11 +92,11 @@ package final class DatagramPort {
   @inline(__always)
   func source(of peer: SocketAddress) -> UInt64 {
     guard reportsSources else { return unavailableAddress }
-    let generation = binding.addresses._withUnsafeGuaranteedRef { $0.generation }
+    let generation = binding.generation.pointee
     if peer == lastPeer && generation == lastGeneration { return lastSource }
     lastPeer = peer
     lastGeneration = generation
-    lastSource = binding.addresses._withUnsafeGuaranteedRef { $0.find(peer) }
+    lastSource = binding.addresses._withUnsafeGuaranteedRef { $0.source(peer) }
     return lastSource
   }
 

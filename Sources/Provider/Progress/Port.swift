@@ -15,6 +15,8 @@ package final class Port {
     package var addresses: Unmanaged<AddressVector>
     package var transmitQueue: Unmanaged<CompletionQueue>
     package var receiveQueue: Unmanaged<CompletionQueue>
+    /// Of the address vector.
+    var generation: UnsafePointer<UInt32>
 
     /// One completion queue may be missing; its operations are then refused.
     package init(
@@ -23,6 +25,7 @@ package final class Port {
       self.domain = .passUnretained(domain)
       self.engine = .passUnretained(domain.engine)
       self.addresses = .passUnretained(addresses)
+      generation = UnsafePointer(addresses.generationCell)
       self.transmitQueue = .passUnretained(transmitQueue)
       self.receiveQueue = .passUnretained(receiveQueue)
     }
@@ -125,7 +128,7 @@ package final class Port {
   func unlock() { binding.engine._withUnsafeGuaranteedRef { $0.unlock() } }
 
   @inline(__always)
-  var addressGeneration: UInt32 { binding.addresses._withUnsafeGuaranteedRef { $0.generation } }
+  var addressGeneration: UInt32 { binding.generation.pointee }
 
   /// The connection to an entry of the address vector; nil for an address that is not there.
   @inline(__always)
@@ -138,6 +141,9 @@ package final class Port {
   private func lookUpConnection(_ address: UInt64) -> ConnectionIndex? {
     guard let found = binding.addresses._withUnsafeGuaranteedRef({ $0.address(address) }) else { return nil }
     let connection = transport.connection(to: PeerAddress(words: found.words))
+    if let key = binding.addresses._withUnsafeGuaranteedRef({ $0.authorization(of: address) }) {
+      transport.authorize(connection, key)
+    }
     peers.note(connection, to: address, generation: addressGeneration)
     return connection
   }
@@ -152,7 +158,7 @@ package final class Port {
   @inline(never)
   private func lookUpSource(_ connection: ConnectionIndex) -> UInt64 {
     let peer = SocketAddress(words: transport.address(of: connection).words)
-    let address = binding.addresses._withUnsafeGuaranteedRef { $0.find(peer) }
+    let address = binding.addresses._withUnsafeGuaranteedRef { $0.source(peer) }
     peers.note(source: address, of: connection, generation: addressGeneration)
     return address
   }
