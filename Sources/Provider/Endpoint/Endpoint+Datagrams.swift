@@ -60,7 +60,8 @@ extension Endpoint {
       guard error.code == FI_EADDRINUSE, flags == 0 else { throw error }
       // A program that only sends to the group joins like that, too.
       Log.warn(
-        .endpointControl, "another program has the group's port to itself: nothing will be received", function: "fi_join")
+        .endpointControl, "another program has the group's port to itself: nothing will be received",
+        function: "fi_join")
       return try datagramPort.join(address, receiving: false)
     }
   }

@@ -22,7 +22,9 @@ package final class MulticastGroup {
   /// A member that receives by a socket of its own. Throws what socket(2), bind(2) and setsockopt(2) say.
   convenience init(_ address: SocketAddress, interface: UInt32) throws(FabricError) {
     let socket = try EndpointSocket.open(at: address, plain: true, shared: true)
-    do throws(SystemError) { try socket.join(address, interface: interface) } catch { throw FabricError(code: error.code) }
+    do throws(SystemError) { try socket.join(address, interface: interface) } catch {
+      throw FabricError(code: error.code)
+    }
     self.init(address, socket, usesEndpointSocket: false)
   }
 
