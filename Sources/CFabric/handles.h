@@ -23,9 +23,15 @@ struct lfp_domain {
   void *object;
 };
 
-/// Endpoints, scalable endpoints, transmit and receive contexts, shared receive contexts. `receiver` is the receive
-/// context that the receive calls post to, once there is one.
+/// Endpoints. `receiver` is the receive context that the receive calls post to, once there is one.
 struct lfp_ep {
+  struct fid_ep fid;
+  void *object;
+  void *receiver;
+};
+
+/// Laid out as lfp_ep, so that the receive calls are the same.
+struct lfp_srx {
   struct fid_ep fid;
   void *object;
   void *receiver;

@@ -35,6 +35,17 @@ public struct Slab<Element: BitwiseCopyable>: ~Copyable {
     ).bindMemory(to: Element.self, capacity: capacity)
   }
 
+  /// As many elements as there are in `other`, in use and free as there, and room for more; they move.
+  package init(_ other: borrowing Slab<Element>, capacity: Int) {
+    precondition(UInt(capacity) >= other.limit)
+    self.init(capacity: capacity)
+    used = other.used
+    firstFree = other.firstFree
+    untouched = other.untouched
+    UnsafeMutableRawPointer(base).copyMemory(
+      from: UnsafeRawPointer(other.base), byteCount: Int(other.untouched) * MemoryLayout<Element>.stride)
+  }
+
   deinit { UnsafeMutableRawPointer(base).deallocate() }
 
   /// Takes an element out of the slab, its memory undefined; nil when all are in use. O(1).

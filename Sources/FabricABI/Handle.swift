@@ -23,6 +23,8 @@ extension lfp_av: Handle { typealias Object = AddressVector }
 extension lfp_mr: Handle { typealias Object = MemoryRegion }
 extension lfp_ep: Handle { typealias Object = Endpoint }
 extension lfp_mc: Handle { typealias Object = GroupMembership }
+extension lfp_srx: Handle { typealias Object = SharedReceiveContext }
+extension lfp_stx: Handle { typealias Object = SharedTransmitContext }
 
 /// Calls `body` with the object behind a program's handle, without retaining it: the handle keeps it alive.
 @inline(__always)

@@ -67,6 +67,12 @@ private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePoi
     case UInt32(FI_CLASS_EQ):
       if flags != 0 { throw .badFlags }
       try endpoint.bind(object(bfid, lfp_eq.self))
+    case UInt32(FI_CLASS_SRX_CTX):
+      if flags != 0 { throw .badFlags }
+      try endpoint.bind(object(bfid, lfp_srx.self))
+    case UInt32(FI_CLASS_STX_CTX):
+      if flags != 0 { throw .badFlags }
+      try endpoint.bind(object(bfid, lfp_stx.self))
     default: throw flags != 0 ? .badFlags : .invalidArgument
     }
   }
@@ -89,8 +95,10 @@ private func ep_control(
         ep.pointee.msg = UnsafeMutablePointer(&datagramMessageOps)
         return
       }
-      ep.pointee.msg = UnsafeMutablePointer(&messageOps)
-      ep.pointee.tagged = UnsafeMutablePointer(&taggedOps)
+      ep.pointee.msg =
+        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
+      ep.pointee.tagged =
+        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
       ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
     case Int(FI_GETOPSFLAG):
       guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }

@@ -46,14 +46,6 @@ func no_domain_poll_open(
   _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_poll_attr>?,
   _: UnsafeMutablePointer<UnsafeMutablePointer<fid_poll>?>?
 ) -> Int32 { notBuilt }
-func no_domain_stx_ctx(
-  _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_tx_attr>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_stx>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
-func no_domain_srx_ctx(
-  _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_rx_attr>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
 func no_domain_query_collective(
   _: UnsafeMutablePointer<fid_domain>?, _: fi_collective_op, _: UnsafeMutablePointer<fi_collective_attr>?, _: UInt64
 ) -> Int32 { notBuilt }

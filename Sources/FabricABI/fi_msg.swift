@@ -128,7 +128,7 @@ private func msg_injectdata(
 
 // MARK: Receiving
 
-private func msg_recv(
+func msg_recv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ src_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
@@ -140,7 +140,7 @@ private func msg_recv(
   }
 }
 
-private func msg_recvv(
+func msg_recvv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ iov: UnsafePointer<iovec>?,
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t,
   _ context: UnsafeMutableRawPointer?
@@ -153,7 +153,7 @@ private func msg_recvv(
   }
 }
 
-private func msg_recvmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
+func msg_recvmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
   guard let msg, flags & FI_MULTI_RECV == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
   return withReceiver(ep) { receiver in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: receiver.iovLimit) {

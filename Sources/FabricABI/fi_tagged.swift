@@ -82,7 +82,7 @@ private func tagged_injectdata(
 
 // MARK: Receiving
 
-private func tagged_recv(
+func tagged_recv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ src_addr: fi_addr_t, _ tag: UInt64, _ ignore: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
@@ -95,7 +95,7 @@ private func tagged_recv(
   }
 }
 
-private func tagged_recvv(
+func tagged_recvv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ iov: UnsafePointer<iovec>?,
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t, _ tag: UInt64,
   _ ignore: UInt64, _ context: UnsafeMutableRawPointer?
@@ -109,7 +109,7 @@ private func tagged_recvv(
   }
 }
 
-private func tagged_recvmsg(
+func tagged_recvmsg(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_tagged>?, _ flags: UInt64
 ) -> Int {
   guard let msg, flags & FI_MULTI_RECV == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }

@@ -48,6 +48,16 @@ CASE(offers_no_more_than_datagrams_do) {
     assert_returns(fi_getinfo(DEFAULT_VERSION, "127.0.0.1", NULL, FI_SOURCE, hints, &info), -FI_ENODATA);
     fi_freeinfo(hints);
   }
+  struct fi_info *hints = new_hints(), *info = NULL;
+  hints->ep_attr->type = FI_EP_DGRAM;
+  hints->ep_attr->rx_ctx_cnt = FI_SHARED_CONTEXT;
+  assert_returns(fi_getinfo(DEFAULT_VERSION, "127.0.0.1", NULL, FI_SOURCE, hints, &info), -FI_ENODATA);
+  hints->ep_attr->rx_ctx_cnt = 1;
+  hints->ep_attr->auth_key = malloc(4);
+  hints->ep_attr->auth_key_size = 4;
+  memset(hints->ep_attr->auth_key, 7, 4);
+  assert_returns(fi_getinfo(DEFAULT_VERSION, "127.0.0.1", NULL, FI_SOURCE, hints, &info), -FI_ENODATA);
+  fi_freeinfo(hints);
 }
 
 CASE(sizes) {

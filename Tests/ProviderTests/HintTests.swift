@@ -115,7 +115,9 @@ final class Hints {
     Case("messages of SIZE_MAX", true) { $0.endpoint.pointee.max_msg_size = -1 },
     Case("one context", true) { $0.endpoint.pointee.tx_ctx_cnt = 1 },
     Case("two transmit contexts", false) { $0.endpoint.pointee.tx_ctx_cnt = 2 },
-    Case("a shared receive context", false) { $0.endpoint.pointee.rx_ctx_cnt = -1 },
+    Case("a shared receive context", true) { $0.endpoint.pointee.rx_ctx_cnt = -1 },
+    Case("a shared transmit context", true) { $0.endpoint.pointee.tx_ctx_cnt = -1 },
+    Case("as many contexts as there are numbers but one", false) { $0.endpoint.pointee.tx_ctx_cnt = -2 },
     Case("write after read order of RMA", false) {
       $0.info.pointee.caps = FI_RMA
       $0.endpoint.pointee.max_order_war_size = 1

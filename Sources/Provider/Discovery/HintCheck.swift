@@ -89,8 +89,8 @@ package struct HintCheck {
     }
     if endpoint.protocol_version > own.version { return "the endpoint protocol version is too new" }
     if exceeds(endpoint.max_msg_size, type.maximumMessageSize) { return "max_msg_size is too large" }
-    if exceeds(endpoint.tx_ctx_cnt, 1) || exceeds(endpoint.rx_ctx_cnt, 1) {
-      return "an endpoint has one transmit and one receive context"
+    if !isOffered(contexts: endpoint.tx_ctx_cnt) || !isOffered(contexts: endpoint.rx_ctx_cnt) {
+      return "an endpoint has not so many contexts"
     }
     if hints.caps & (FI_RMA | FI_ATOMIC) != 0 {
       let tooLarge =
@@ -138,6 +138,11 @@ package struct HintCheck {
     case FI_THREAD_FID, FI_THREAD_ENDPOINT: version < APIVersion(2, 0)
     default: false
     }
+  }
+
+  /// A number of contexts, or FI_SHARED_CONTEXT.
+  private func isOffered(contexts count: Int) -> Bool {
+    !exceeds(count, 1) || count == EndpointOptions.sharedContext && type != .dgram
   }
 
   /// Compares as size_t, which Swift imports as a signed number.

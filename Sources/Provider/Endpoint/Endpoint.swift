@@ -27,13 +27,15 @@ package final class Endpoint {
   private var receiveQueue: CompletionQueue?
   private var addresses: AddressVector?
   private(set) var eventQueue: EventQueue?
+  private var sharedReceives: SharedReceiveContext?
+  private var sharedTransmits: SharedTransmitContext?
   /// FI_OPT_MIN_MULTI_RECV.
   private var minimumMultiReceive = 16 * 1024
 
   /// Opens an endpoint as an entry of fi_getinfo describes it, at its source address or at the address of the domain's
   /// interface.
   ///
-  /// Throws FI_EINVAL for attributes that this provider never offers, FI_ENOSYS for shared contexts, FI_EADDRINUSE,
+  /// Throws FI_EINVAL for attributes that this provider never offers and for several contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
     var (type, options) = try Self.options(info)
@@ -77,10 +79,19 @@ package final class Endpoint {
     else {
       throw .invalidArgument
     }
-    if UInt(bitPattern: endpoint.tx_ctx_cnt) > 1 || UInt(bitPattern: endpoint.rx_ctx_cnt) > 1 {
-      throw .notImplemented
-    }
     var options = EndpointOptions()
+    options.sharesTransmits = endpoint.tx_ctx_cnt == EndpointOptions.sharedContext
+    options.sharesReceives = endpoint.rx_ctx_cnt == EndpointOptions.sharedContext
+    if type == .dgram && (options.sharesTransmits || options.sharesReceives) {
+      throw .invalidArgument.because(.endpointControl, "datagram endpoints share no contexts", in: "fi_endpoint")
+    }
+    let hasSeveral =
+      !options.sharesTransmits && UInt(bitPattern: endpoint.tx_ctx_cnt) > 1
+      || !options.sharesReceives && UInt(bitPattern: endpoint.rx_ctx_cnt) > 1
+    if hasSeveral {
+      throw .invalidArgument.because(
+        .endpointControl, "several contexts belong to a scalable endpoint", in: "fi_endpoint")
+    }
     options.capabilities = info.pointee.caps
     let configuration = Configuration.current
     options.transmitQueueSize = try size(transmit.size, configuration.txSize, limit: Capabilities.maximumQueueSize)
@@ -191,6 +202,31 @@ package final class Endpoint {
     eventQueue = queue
   }
 
+  /// Binds the receive context that it shares with others. Throws FI_EINVAL when one is bound already, and
+  /// for datagram endpoints.
+  package func bind(_ context: SharedReceiveContext) throws(FabricError) {
+    if context.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(sharedReceives != nil || type == .dgram)
+    context.addBinding()
+    sharedReceives = context
+  }
+
+  /// Binds the transmit context that it shares with others. Throws FI_EINVAL when one is bound already, and
+  /// for datagram endpoints.
+  package func bind(_ context: SharedTransmitContext) throws(FabricError) {
+    if context.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(sharedTransmits != nil || type == .dgram)
+    context.addBinding()
+    sharedTransmits = context
+  }
+
+  /// Whether receives are posted on a shared context, not here.
+  package var sharesReceives: Bool { sharedReceives != nil }
+
   // MARK: Enabling
 
   /// Starts the endpoint. Throws FI_EOPBADSTATE when it is enabled already, FI_ENOAV without an address vector, FI_ENOCQ
@@ -205,6 +241,11 @@ package final class Endpoint {
     guard let either = transmitQueue ?? receiveQueue, !transmits || transmitQueue != nil,
       !receives || receiveQueue != nil, socket != nil
     else { throw .noCompletionQueue }
+    if options.sharesReceives && sharedReceives == nil || options.sharesTransmits && sharedTransmits == nil {
+      throw .invalidArgument.because(
+        .endpointControl, "FI_SHARED_CONTEXT without a shared context that is bound", in: "fi_enable")
+    }
+    if let sharedTransmits { options.transmitQueueSize = sharedTransmits.size }
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
     let binding = Port.Binding(
@@ -215,7 +256,9 @@ package final class Endpoint {
       for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
     if domain.hasVectorKeys { configuration.authorizations = addresses.authorizations }
     if let key = options.key { configuration.authorizations.append(key.digest) }
-    let made = Port(binding: binding, options: options, socket: socket.take()!, configuration: configuration)
+    let made = Port(
+      binding: binding, options: options, socket: socket.take()!, configuration: configuration,
+      sharing: sharedReceives?.context, transmits: sharedTransmits)
     port = made
     portReference = .passUnretained(made)
     do throws(FabricError) {
@@ -223,6 +266,7 @@ package final class Endpoint {
     } catch {
       // The socket went with the port; the endpoint can only be closed.
       domain.engine.remove(made)
+      made.releaseReservations()
       port = nil
       portReference = nil
       throw error
@@ -249,6 +293,10 @@ package final class Endpoint {
     receiveQueue?.removeBinding()
     addresses?.removeBinding()
     eventQueue?.removeBinding()
+    sharedReceives?.removeBinding()
+    sharedTransmits?.removeBinding()
+    sharedReceives = nil
+    sharedTransmits = nil
     transmitQueue = nil
     receiveQueue = nil
     addresses = nil

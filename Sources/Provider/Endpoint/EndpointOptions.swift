@@ -19,6 +19,9 @@ package struct EndpointOptions {
   /// Completions only for operations that ask for one (FI_SELECTIVE_COMPLETION at fi_ep_bind).
   package var selectiveTransmit = false
   package var selectiveReceive = false
+  /// Opened with FI_SHARED_CONTEXT for the number of contexts.
+  package var sharesTransmits = false
+  package var sharesReceives = false
   /// Which completion queues are bound.
   package var hasTransmitQueue = false
   package var hasReceiveQueue = false
@@ -26,6 +29,9 @@ package struct EndpointOptions {
   package var key: AuthorizationKey?
 
   package init() {}
+
+  /// FI_SHARED_CONTEXT, SIZE_MAX as Swift imports size_t.
+  package static var sharedContext: Int { -1 }
 
   /// Flags that calls with flags get beside their own: FI_COMPLETION unless completions are selective.
   package var messageTransmitFlags: UInt64 { selectiveTransmit ? 0 : FI_COMPLETION }

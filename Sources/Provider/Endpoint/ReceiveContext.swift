@@ -9,29 +9,28 @@ import Transport
 ///
 /// Man pages: fi_endpoint(3), fi_msg(3), fi_tagged(3)
 package final class ReceiveContext {
-  /// What the context works for; each outlives it.
-  package struct Binding {
-    package var engine: Unmanaged<ProgressEngine>
-    /// Where its receives complete, and room for that is set aside when they are posted.
-    package var queue: Unmanaged<CompletionQueue>
-
-    package init(engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>) {
-      self.engine = engine
-      self.queue = queue
-    }
-  }
-
   /// Contexts from this number on are the provider's own; no program's receives meet their messages.
   package static var firstInternal: UInt16 { 0xFF00 }
 
   /// What messages call it.
   package let number: UInt16
   let engine: Unmanaged<ProgressEngine>
-  let queue: Unmanaged<CompletionQueue>
+  /// Where its receives complete, and room for that is set aside when they are posted. Nil of a shared one: there it is
+  /// the queue of the port that the message came to, and room is found when it comes.
+  let queue: Unmanaged<CompletionQueue>?
   /// Without completion queue nothing may be posted.
   let hasQueue: Bool
-  /// The port whose messages it takes.
-  private(set) var port: Unmanaged<Port>!
+  /// Several ports take their receives from here (fi_srx_context).
+  let isShared: Bool
+  /// The port whose messages it takes; of a shared one the first, if there is any.
+  private(set) var port: Unmanaged<Port>?
+  /// Of a shared one: where its own receives are told of that meet no message; nil if nobody chose one.
+  var boundQueue: Unmanaged<CompletionQueue>?
+  /// All ports of a shared one.
+  private var ports: [Unmanaged<Port>] = []
+  /// Messages whose senders were not in the address vector when they came, as far as generation `resolved` of it.
+  var hasUnknownSenders = false
+  var resolvedGeneration: UInt32 = 0
   /// Most pieces of memory in one receive.
   package let iovLimit: Int
   /// Flags of receives whose call takes none, and what is added to the flags of the others.
@@ -42,12 +41,16 @@ package final class ReceiveContext {
   var receives: ReceiveQueue
   var unexpected: UnexpectedQueue
 
-  /// `messages`: most messages that may wait for their receives.
-  package init(number: UInt16, binding: Binding, options: EndpointOptions, messages: Int) {
+  /// `messages`: most messages that may wait for their receives. Shared without a `queue`.
+  package init(
+    number: UInt16, engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>?, options: EndpointOptions,
+    messages: Int
+  ) {
     self.number = number
-    engine = binding.engine
-    queue = binding.queue
-    hasQueue = options.hasReceiveQueue
+    self.engine = engine
+    self.queue = queue
+    isShared = queue == nil
+    hasQueue = isShared || options.hasReceiveQueue
     iovLimit = options.iovLimit
     messageFlags = options.messageReceiveFlags
     flags = options.receiveFlags | options.messageReceiveFlags
@@ -57,8 +60,25 @@ package final class ReceiveContext {
     unexpected = UnexpectedQueue(capacity: messages)
   }
 
-  /// Takes the messages of a port from now on.
-  func attach(_ port: Port) { self.port = .passUnretained(port) }
+  /// Takes the messages of a port from now on, of which `messages` may have to wait.
+  func attach(_ port: Port, messages: Int) {
+    self.port = self.port ?? .passUnretained(port)
+    guard isShared else { return }
+    ports.append(.passUnretained(port))
+    unexpected.grow(by: messages)
+  }
+
+  /// Leaves a port out of a shared context: its messages are gone, and the receives that some of them were in are over.
+  func detach(_ port: Port) {
+    let gone = Unmanaged.passUnretained(port).toOpaque()
+    ports.removeAll { $0.toOpaque() == gone }
+    self.port = ports.first
+    unexpected.forEach { queue, index in
+      guard queue[index].pointee.port?.toOpaque() == gone else { return }
+      queue.unlink(index)
+      queue.free(index)
+    }
+  }
 
   /// Changes the flags of receives whose call takes none (FI_SETOPSFLAG).
   package func setFlags(_ flags: UInt64) { self.flags = flags | messageFlags }
@@ -76,7 +96,7 @@ package final class ReceiveContext {
   }
 
   /// Gives up the room that was set aside for completions which will not come.
-  func releaseReservations() { queue._withUnsafeGuaranteedRef { $0.unreserve(receives.count) } }
+  func releaseReservations() { queue?._withUnsafeGuaranteedRef { $0.unreserve(receives.count) } }
 
   // MARK: Matched receives
 

@@ -180,6 +180,9 @@ package struct ReceiveQueue: ~Copyable {
   @inline(__always)
   package subscript(index: UInt32) -> UnsafeMutablePointer<PostedReceive> { slab[index] }
 
+  /// Where the elements live, for lists of receives that wait for nothing any more.
+  var elements: UnsafeMutablePointer<PostedReceive> { slab.elements }
+
   /// An element with its memory named, in no list yet; nil when all are in use. `slices` holds at most `iovLimit`.
   @inline(__always)
   package mutating func allocate(_ slices: UnsafePointer<Slice>, count: Int) -> UInt32? {

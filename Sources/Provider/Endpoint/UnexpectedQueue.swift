@@ -9,6 +9,9 @@ package struct UnexpectedMessage: ListLinked {
   package var handle: MessageHandle = 0
   /// The port that it came to, whose connection and message these are.
   package var port: Unmanaged<Port>?
+  package var sender: ConnectionIndex
+  /// What directed receives know its sender by: the same, or in a context that ports share its number in the address
+  /// vector.
   package var connection: ConnectionIndex
   package var flags: OperationFlags
   package var isClaimed = false
@@ -22,6 +25,7 @@ package struct UnexpectedMessage: ListLinked {
 
   package init(connection: ConnectionIndex, flags: OperationFlags, tag: UInt64, data: UInt64, length: UInt64) {
     self.connection = connection
+    sender = connection
     self.flags = flags
     self.tag = tag
     self.data = data
@@ -55,6 +59,8 @@ private struct WaitingMessages: ~Copyable {
 
   @inline(__always)
   var isEmpty: Bool { list.isEmpty }
+
+  var first: UInt32 { list.first }
 
   mutating func append(_ index: UInt32, in slab: borrowing Slab<UnexpectedMessage>) {
     slab[index].pointee.isChained = false
@@ -108,6 +114,18 @@ private struct WaitingMessages: ~Copyable {
     var index = successor
     while index != .max {
       chain(index, in: slab)
+      index = slab[index].pointee.next
+    }
+  }
+
+  /// Goes without chains until they are needed again, which then have room for elements below `capacity`.
+  mutating func dropChains(capacity: Int, in slab: borrowing Slab<UnexpectedMessage>) {
+    byTag = HashChains(capacity: capacity, chains: capacity / 4 + 1)
+    byTagAndPeer = HashChains(capacity: capacity, chains: capacity / 4 + 1)
+    isChaining = false
+    var index = list.first
+    while index != .max {
+      slab[index].pointee.isChained = false
       index = slab[index].pointee.next
     }
   }
@@ -185,6 +203,34 @@ package struct UnexpectedQueue: ~Copyable {
     var index = claimed.first
     while index != .max && slab[index].pointee.context != context { index = slab[index].pointee.next }
     return index == .max ? nil : index
+  }
+
+  // MARK: In contexts that ports share
+
+  /// Makes room for `count` messages more.
+  package mutating func grow(by count: Int) {
+    let capacity = Int(slab.capacity) + count
+    slab = Slab(slab, capacity: capacity)
+    tagged.dropChains(capacity: capacity, in: slab)
+    untagged.dropChains(capacity: capacity, in: slab)
+  }
+
+  /// Calls `body` with each message, claimed ones included; it may unlink and free it.
+  package mutating func forEach(_ body: (inout UnexpectedQueue, UInt32) -> Void) {
+    for first in [tagged.first, untagged.first, claimed.first] {
+      var index = first
+      while index != .max {
+        let next = slab[index].pointee.next
+        body(&self, index)
+        index = next
+      }
+    }
+  }
+
+  /// Senders have got other numbers.
+  package mutating func sendersChanged() {
+    tagged.dropChains(capacity: Int(slab.capacity), in: slab)
+    untagged.dropChains(capacity: Int(slab.capacity), in: slab)
   }
 
   /// Takes a message out of its list; its element stays in use until `free`.

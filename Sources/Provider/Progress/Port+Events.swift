@@ -6,11 +6,11 @@ import Transport
 
 // What the transport tells, turned into matches and completions.
 extension Port {
-  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data would find the
-  /// completion queue full.
+  /// Acts on all events. Stops early, `isSuspended` set, when a peer's write with completion data, or a message for a
+  /// shared context, would find the completion queue full.
   func drain(_ now: Instant) {
     while true {
-      if takesRemoteWrites && !hasSpareCompletion {
+      if needsSpareCompletion && !hasSpareCompletion {
         hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserve() }
         if !hasSpareCompletion {
           isSuspended = true
@@ -39,14 +39,15 @@ extension Port {
 
   @inline(__always)
   private func messageArrived(_ event: UnsafePointer<Event>) {
-    guard event.pointee.context == 0 else { return messageForContext(event) }
+    guard event.pointee.context | sharing == 0 else { return messageForContext(event) }
     context._withUnsafeGuaranteedRef { match(event, in: $0, to: binding.receiveQueue) }
   }
 
-  /// A message that names another context than the first.
+  /// A message that names another context than the first, or one for a shared first.
   @inline(never)
   private func messageForContext(_ event: UnsafePointer<Event>) {
     if event.pointee.context >= ReceiveContext.firstInternal { return internalMessage(event) }
+    if event.pointee.context == 0 { return matchShared(event) }
     transport.refuse(.aborted)
   }
 
@@ -72,7 +73,7 @@ extension Port {
   }
 
   @inline(never)
-  private func holdMessage(_ event: UnsafePointer<Event>, in context: ReceiveContext) {
+  func holdMessage(_ event: UnsafePointer<Event>, in context: ReceiveContext, from sender: ConnectionIndex? = nil) {
     // There is an element for every message that the transport can hold.
     let index = context.unexpected.allocate()!
     let entry = context.unexpected[index]
@@ -81,6 +82,7 @@ extension Port {
         connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
         data: event.pointee.data, length: event.pointee.length))
     entry.pointee.port = .passUnretained(self)
+    if let sender { entry.pointee.connection = sender }
     entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index, of: context.number))
     context.unexpected.append(index)
   }
@@ -104,6 +106,7 @@ extension Port {
 
   private func messageReceived(_ event: UnsafePointer<Event>) {
     let index = TransferName.index(event.pointee.cookie)
+    if sharing != 0 { receiveEnds(index) }
     withContext(event.pointee.cookie) { context, queue in
       if event.pointee.status == .ok {
         return context.complete(index, length: event.pointee.length, at: self, to: queue)
@@ -222,7 +225,7 @@ extension Port {
   /// A write that carries completion data is told to the target's program.
   @inline(__always)
   private func reportWrite(_ event: UnsafePointer<Event>) {
-    guard event.pointee.flags.contains(.remoteData), hasSpareCompletion else { return }
+    guard event.pointee.flags.contains(.remoteData), takesRemoteWrites, hasSpareCompletion else { return }
     hasSpareCompletion = false
     let source = source(of: event.pointee.connection)
     binding.receiveQueue._withUnsafeGuaranteedRef {
@@ -254,7 +257,7 @@ extension Port {
 
 /// Copies a payload over slices; what does not fit is left out.
 @inline(__always)
-private func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
+func scatter(_ payload: UnsafeRawPointer, _ length: Int, _ slices: UnsafePointer<Slice>, _ count: Int) {
   if count == 1 {
     let fitting = min(length, slices.pointee.count)
     if fitting > 0 { memcpy(slices.pointee.base!, payload, fitting) }

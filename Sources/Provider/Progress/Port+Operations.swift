@@ -80,7 +80,8 @@ extension Port {
     lock()
     defer { unlock() }
     guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
-    guard outstanding < options.transmitQueueSize, binding.transmitQueue._withUnsafeGuaranteedRef({ $0.reserve() })
+    guard outstanding < transmitLimit || mayExceedLimit(),
+      binding.transmitQueue._withUnsafeGuaranteedRef({ $0.reserve() })
     else { return tryAgain() }
     guard transport.post(operation, on: connection) == .queued else {
       binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() }

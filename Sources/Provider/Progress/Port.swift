@@ -1,4 +1,5 @@
 import CFabric
+import Containers
 import Datagram
 import Transport
 
@@ -39,10 +40,17 @@ package final class Port {
   /// Context 0, where messages and receives meet; `ownContext` keeps it alive.
   package let context: Unmanaged<ReceiveContext>
   private let ownContext: ReceiveContext
+  /// 1 if other ports have the same context 0, else 0.
+  let sharing: UInt16
+  /// Receives of the shared context that messages of this port are arriving in.
+  var sharedReceives = IndexList()
   var socket: UDPSocket
   var transport: TransportEndpoint
   var regionTransfers: RegionTransferTable
   var peers = PeerCache()
+  /// Operations that may be in flight at once; with a shared transmit context, as far as that has given leave.
+  var transmitLimit: Int
+  private let sharedTransmits: Unmanaged<SharedTransmitContext>?
   /// Posted operations whose completion is due.
   package internal(set) var outstanding = 0
 
@@ -75,9 +83,13 @@ package final class Port {
   /// Room in the receive queue for the completion of a write that nobody posted a receive for.
   var hasSpareCompletion = false
   let takesRemoteWrites: Bool
+  /// Completions come that nobody set room aside for: of such writes, or of receives in a shared context.
+  let needsSpareCompletion: Bool
 
+  /// `shared`, `sharedTransmits`: contexts of several ports that are this one's as well; they outlive the port.
   package init(
-    binding: Binding, options: EndpointOptions, socket: consuming UDPSocket, configuration: TransportConfiguration
+    binding: Binding, options: EndpointOptions, socket: consuming UDPSocket, configuration: TransportConfiguration,
+    sharing shared: ReceiveContext? = nil, transmits sharedTransmits: SharedTransmitContext? = nil
   ) {
     self.binding = binding
     self.options = options
@@ -87,14 +99,21 @@ package final class Port {
     self.socket = socket
     self.socket.scratch = batch.memory
     transport = TransportEndpoint(configuration: configuration, localAddress: address)
-    ownContext = ReceiveContext(
-      number: 0, binding: ReceiveContext.Binding(engine: binding.engine, queue: binding.receiveQueue),
-      options: options, messages: configuration.inboundTransfers)
+    ownContext =
+      shared
+      ?? ReceiveContext(
+        number: 0, engine: binding.engine, queue: binding.receiveQueue, options: options,
+        messages: configuration.inboundTransfers)
+    sharing = shared == nil ? 0 : 1
+    self.sharedTransmits = sharedTransmits.map { .passUnretained($0) }
+    transmitLimit = options.transmitQueueSize
     context = .passUnretained(ownContext)
     regionTransfers = RegionTransferTable(capacity: configuration.inboundTransfers + 4 * configuration.maximumReads)
     outgoing = .allocate(capacity: TransmitBatch.maximumTransmits)
     takesRemoteWrites = options.hasReceiveQueue && options.capabilities & FI_REMOTE_WRITE != 0
-    ownContext.attach(self)
+    needsSpareCompletion = takesRemoteWrites || shared != nil
+    ownContext.attach(self, messages: configuration.inboundTransfers)
+    sharedTransmits?.attach(self)
   }
 
   deinit { outgoing.deallocate() }
@@ -102,7 +121,7 @@ package final class Port {
   /// Changes the flags of operations whose call takes none (FI_SETOPSFLAG).
   package func setFlags(transmit: UInt64, receive: UInt64) {
     transmitFlags = transmit | messageTransmitFlags
-    ownContext.setFlags(receive)
+    if sharing == 0 { ownContext.setFlags(receive) }
   }
 
   package var descriptor: Int32 { socket.descriptor }
@@ -117,7 +136,14 @@ package final class Port {
   package var operationsLeft: Int {
     lock()
     defer { unlock() }
-    return options.transmitQueueSize - outstanding
+    if let sharedTransmits { return sharedTransmits._withUnsafeGuaranteedRef { $0.operationsLeft } }
+    return transmitLimit - outstanding
+  }
+
+  /// Whether one more operation may be in flight than `transmitLimit` says.
+  @inline(never)
+  func mayExceedLimit() -> Bool {
+    sharedTransmits.map { $0._withUnsafeGuaranteedRef { $0.extend(self) } } ?? false
   }
 
   // MARK: References
@@ -174,7 +200,8 @@ package final class Port {
   package func releaseReservations() {
     for _ in 0..<outstanding { binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     outstanding = 0
-    ownContext.releaseReservations()
+    sharedTransmits?._withUnsafeGuaranteedRef { $0.detach(self) }
+    if sharing != 0 { leaveShared() } else { ownContext.releaseReservations() }
     if hasSpareCompletion { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     hasSpareCompletion = false
     regionTransfers.endAll(in: binding.domain)

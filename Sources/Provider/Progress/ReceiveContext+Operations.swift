@@ -11,7 +11,8 @@ extension ReceiveContext {
     guard address != unspecifiedAddress && (kind == FI_TAGGED ? directsTagged : directsMessages) else {
       return PostedReceive.anyConnection
     }
-    return port._withUnsafeGuaranteedRef { $0.connection(to: address) }
+    if isShared { return wantedSender(address) }
+    return port.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.connection(to: address) }
   }
 
   /// Posts a receive. `kind` is FI_MSG or FI_TAGGED; an untagged one has tag 0 and ignores none of it.
@@ -23,7 +24,7 @@ extension ReceiveContext {
     lock()
     defer { unlock() }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
-    guard let index = prepareReceive(pieces, kind, tag, context, flags) else { return tryAgain() }
+    guard let index = prepareReceive(pieces, kind, tag, context, flags, in: queue) else { return tryAgain() }
     let entry = receives[index]
     entry.pointee.connection = wanted
     entry.pointee.ignore = ignore
@@ -31,6 +32,10 @@ extension ReceiveContext {
     if !unexpected.isEmpty(tagged: isTagged),
       let message = unexpected.find(tagged: isTagged, tag: tag, ignore: ignore, from: wanted)
     {
+      guard !isShared || reserve(for: message) else {
+        receives.free(index)
+        return tryAgain()
+      }
       deliver(message, to: index)
     } else {
       receives.append(index, tagged: isTagged)
@@ -38,12 +43,14 @@ extension ReceiveContext {
     return 0
   }
 
+  /// A receive that waits for nothing yet, and room for its completion in `queue`, if that is known.
   @inline(__always)
-  private func prepareReceive(_ pieces: Pieces, _ kind: UInt64, _ tag: UInt64, _ context: UInt, _ flags: UInt64)
-    -> UInt32?
-  {
+  private func prepareReceive(
+    _ pieces: Pieces, _ kind: UInt64, _ tag: UInt64, _ context: UInt, _ flags: UInt64,
+    in queue: Unmanaged<CompletionQueue>?
+  ) -> UInt32? {
     guard let index = receives.allocate(pieces.first, count: pieces.count) else { return nil }
-    guard queue._withUnsafeGuaranteedRef({ $0.reserve() }) else {
+    if let queue, !queue._withUnsafeGuaranteedRef({ $0.reserve() }) {
       receives.free(index)
       return nil
     }
@@ -62,8 +69,9 @@ extension ReceiveContext {
     let found = unexpected[message].pointee
     unexpected.unlink(message)
     unexpected.free(message)
-    assign(index, connection: found.connection, flags: found.flags, tag: found.tag, data: found.data)
+    assign(index, connection: found.sender, flags: found.flags, tag: found.tag, data: found.data)
     found.port.unsafelyUnwrapped._withUnsafeGuaranteedRef {
+      if isShared { $0.receiveBegins(index, in: self) }
       $0.acceptHeld(
         found.handle, receives.slices(index), count: Int(receives[index].pointee.sliceCount),
         cookie: TransferName.receive(index, of: number))
@@ -83,9 +91,11 @@ extension ReceiveContext {
     defer { unlock() }
     if flags & FI_PEEK == 0 { return claim(pieces, kind, context, flags) }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
+    let found = unexpected.find(tagged: kind == FI_TAGGED, tag: tag, ignore: ignore, from: wanted)
+    guard let queue = answerQueue(for: found) else { return -Int(FI_ENOCQ) }
     // Room for the answer comes first: a message must not be claimed or dropped without the program knowing.
     guard queue._withUnsafeGuaranteedRef({ $0.reserve() }) else { return tryAgain() }
-    guard let message = unexpected.find(tagged: kind == FI_TAGGED, tag: tag, ignore: ignore, from: wanted) else {
+    guard let message = found else {
       queue._withUnsafeGuaranteedRef {
         $0.pushError(
           context: context, flags: kind | FI_RECV, length: 0, buffer: 0, data: 0, tag: tag, olen: 0, err: FI_ENOMSG,
@@ -93,7 +103,7 @@ extension ReceiveContext {
       }
       return 0
     }
-    describe(message, kind, context, flags)
+    describe(message, kind, context, flags, to: queue)
     if flags & FI_DISCARD != 0 {
       discard(message)
     } else if flags & FI_CLAIM != 0 {
@@ -103,25 +113,29 @@ extension ReceiveContext {
   }
 
   private func claim(_ pieces: Pieces, _ kind: UInt64, _ context: UInt, _ flags: UInt64) -> Int {
-    guard let message = unexpected.find(claimedBy: context) else { return Int(-FI_ENOMSG) }
+    guard let message = unexpected.find(claimedBy: context), let queue = answerQueue(for: message) else {
+      return Int(-FI_ENOMSG)
+    }
     if flags & FI_DISCARD != 0 {
       guard queue._withUnsafeGuaranteedRef({ $0.reserve() }) else { return tryAgain() }
-      describe(message, kind, context, flags)
+      describe(message, kind, context, flags, to: queue)
       discard(message)
       return 0
     }
-    guard let index = prepareReceive(pieces, kind, 0, context, flags) else { return tryAgain() }
+    guard let index = prepareReceive(pieces, kind, 0, context, flags, in: queue) else { return tryAgain() }
     deliver(message, to: index)
     return 0
   }
 
   /// Completes a peek, or the discarding of a claimed message.
-  private func describe(_ message: UInt32, _ kind: UInt64, _ context: UInt, _ flags: UInt64) {
+  private func describe(
+    _ message: UInt32, _ kind: UInt64, _ context: UInt, _ flags: UInt64, to queue: Unmanaged<CompletionQueue>
+  ) {
     let found = unexpected[message].pointee
     guard flags & FI_COMPLETION != 0 else {
       return queue._withUnsafeGuaranteedRef { $0.unreserve() }
     }
-    let source = found.port.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.source(of: found.connection) }
+    let source = found.port.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.source(of: found.sender) }
     let remoteData = found.flags.contains(.remoteData) ? FI_REMOTE_CQ_DATA : 0
     queue._withUnsafeGuaranteedRef {
       $0.push(
@@ -141,9 +155,60 @@ extension ReceiveContext {
   package func cancel(context: UInt) {
     lock()
     defer { unlock() }
-    guard let index = receives.take(context: context) else { return }
+    let queue = isShared ? answerQueue(for: nil) : queue
+    if isShared, let queue, !queue._withUnsafeGuaranteedRef({ $0.reserve() }) { return }
+    guard let index = receives.take(context: context) else {
+      if isShared { queue?._withUnsafeGuaranteedRef { $0.unreserve() } }
+      return
+    }
+    guard let queue else { return receives.free(index) }
     fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
   }
+
+  // MARK: Shared contexts
+
+  /// Where something about an unexpected message is told, or, without one, about a receive that met none: of a shared
+  /// context the queue of the message's port; its own if it has one, or that of the port that has shared it longest.
+  private func answerQueue(for message: UInt32?) -> Unmanaged<CompletionQueue>? {
+    guard isShared else { return queue }
+    let place = message.map { unexpected[$0].pointee.port.unsafelyUnwrapped } ?? port
+    if message == nil, let boundQueue { return boundQueue }
+    return place?._withUnsafeGuaranteedRef { $0.binding.receiveQueue }
+  }
+
+  @inline(never)
+  private func reserve(for message: UInt32) -> Bool {
+    answerQueue(for: message).map { $0._withUnsafeGuaranteedRef { $0.reserve() } } ?? false
+  }
+
+  /// What a receive from an entry of the address vector looks for; nil for one that is not there.
+  @inline(never)
+  private func wantedSender(_ address: UInt64) -> ConnectionIndex? {
+    guard address < UInt64(Self.unknownSender) else { return nil }
+    guard let port else { return ConnectionIndex(address) }
+    guard port._withUnsafeGuaranteedRef({ $0.isInserted(address) }) else { return nil }
+    if hasUnknownSenders { resolveSenders(port) }
+    return ConnectionIndex(address)
+  }
+
+  /// Messages from peers that were inserted meanwhile may be what a receive is for.
+  private func resolveSenders(_ port: Unmanaged<Port>) {
+    let generation = port._withUnsafeGuaranteedRef { $0.addressGeneration }
+    guard generation != resolvedGeneration else { return }
+    resolvedGeneration = generation
+    hasUnknownSenders = false
+    unexpected.forEach { queue, index in
+      guard queue[index].pointee.connection == Self.unknownSender else { return }
+      let sender = queue[index].pointee.sender
+      let number = queue[index].pointee.port.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.senderNumber(of: sender) }
+      queue[index].pointee.connection = number
+      if number == Self.unknownSender { hasUnknownSenders = true }
+    }
+    unexpected.sendersChanged()
+  }
+
+  /// Stands for a peer that is not in the address vector.
+  static var unknownSender: ConnectionIndex { .max - 1 }
 
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)

@@ -1,0 +1,178 @@
+import CFabric
+import Provider
+
+// Contexts that several endpoints share: fi_endpoint(3), "Shared contexts".
+
+// MARK: Shared receive contexts
+
+/// fi_endpoint(3), fi_srx_context. Receives may be posted at once.
+func domain_srx_ctx(
+  _ domain: UnsafeMutablePointer<fid_domain>?, _ attr: UnsafeMutablePointer<fi_rx_attr>?,
+  _ rx_ep: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let rx_ep else { throw .invalidArgument }
+    let shared = try SharedReceiveContext(object(domain, lfp_domain.self), attr)
+    do throws(FabricError) {
+      let handle = try makeHandle(shared, lfp_srx.self) {
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_SRX_CTX), context: context, ops: &sharedReceiveBaseOps)
+        $0.fid.ops = UnsafeMutablePointer(&sharedReceiveOps)
+        $0.fid.cm = UnsafeMutablePointer(&noConnections)
+        $0.fid.msg = UnsafeMutablePointer(&receivingMessageOps)
+        $0.fid.tagged = UnsafeMutablePointer(&receivingTaggedOps)
+        $0.fid.rma = UnsafeMutablePointer(&noRemoteMemory)
+        $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
+        $0.fid.collective = UnsafeMutablePointer(&noCollectives)
+        $0.receiver = Unmanaged.passUnretained(shared.context).toOpaque()
+      }
+      rx_ep.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
+    } catch {
+      try shared.close()
+      throw error
+    }
+  }
+}
+
+private func srx_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  status { () throws(FabricError) in
+    try object(fid, lfp_srx.self).close()
+    destroyHandle(fid, lfp_srx.self)
+  }
+}
+
+/// A completion queue, with FI_RECV: for receives that met no message.
+private func srx_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64) -> Int32 {
+  status { () throws(FabricError) in
+    guard let bfid, bfid.pointee.fclass == Int(FI_CLASS_CQ) else {
+      throw .invalidArgument.because(.endpointControl, "shared contexts have no such object", in: "fi_ep_bind")
+    }
+    try object(fid, lfp_srx.self).bind(object(bfid, lfp_cq.self), flags: flags)
+  }
+}
+
+/// fi_control(3): FI_GETOPSFLAG and FI_SETOPSFLAG. FI_ENABLE is not needed.
+private func srx_control(
+  _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    if Int(command) == Int(FI_ENABLE) { return }
+    guard Int(command) == Int(FI_GETOPSFLAG) || Int(command) == Int(FI_SETOPSFLAG) else { throw .notImplemented }
+    guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
+    if Int(command) == Int(FI_SETOPSFLAG) { return try object(fid, lfp_srx.self).setOperationFlags(flags.pointee) }
+    flags.pointee = try object(fid, lfp_srx.self).operationFlags(flags.pointee)
+  }
+}
+
+nonisolated(unsafe) private var sharedReceiveBaseOps = fi_ops(
+  size: MemoryLayout<fi_ops>.size, close: srx_close, bind: srx_bind, control: srx_control, ops_open: no_ops_open,
+  tostr: no_tostr, ops_set: no_ops_set)
+
+/// fi_endpoint(3), fi_cancel: of receives that no message has taken.
+func receiver_cancel(_ fid: UnsafeMutablePointer<fid>?, _ context: UnsafeMutableRawPointer?) -> Int {
+  withReceiver(UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: fid_ep.self)) {
+    $0.cancel(context: bits(context))
+  }
+  return 0
+}
+
+/// fi_endpoint(3), fi_rx_size_left
+func receiver_rx_size_left(_ ep: UnsafeMutablePointer<fid_ep>?) -> Int { withReceiver(ep) { $0.receivesLeft } }
+
+private func srx_getopt(
+  _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeMutableRawPointer?,
+  _ optlen: UnsafeMutablePointer<Int>?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
+    guard let optval, let optlen else { throw .invalidArgument }
+    try object(fid, lfp_srx.self).option(optname, optval, &optlen.pointee)
+  }
+}
+
+private func srx_setopt(
+  _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeRawPointer?, _ optlen: Int
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
+    guard let optval else { throw .invalidArgument }
+    try object(fid, lfp_srx.self).setOption(optname, optval, optlen)
+  }
+}
+
+nonisolated(unsafe) private var sharedReceiveOps = fi_ops_ep(
+  size: MemoryLayout<fi_ops_ep>.size, cancel: receiver_cancel, getopt: srx_getopt, setopt: srx_setopt,
+  tx_ctx: no_ep_tx_ctx, rx_ctx: no_ep_rx_ctx, rx_size_left: receiver_rx_size_left,
+  tx_size_left: { _ in Int(notBuilt) }, export_xpu: no_ep_export_xpu)
+
+// MARK: Shared transmit contexts
+
+/// fi_endpoint(3), fi_stx_context
+func domain_stx_ctx(
+  _ domain: UnsafeMutablePointer<fid_domain>?, _ attr: UnsafeMutablePointer<fi_tx_attr>?,
+  _ stx: UnsafeMutablePointer<UnsafeMutablePointer<fid_stx>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let stx else { throw .invalidArgument }
+    let shared = try SharedTransmitContext(object(domain, lfp_domain.self), attr)
+    do throws(FabricError) {
+      let handle = try makeHandle(shared, lfp_stx.self) {
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_STX_CTX), context: context, ops: &sharedTransmitBaseOps)
+        $0.fid.ops = UnsafeMutablePointer(&sharedTransmitOps)
+      }
+      stx.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_stx.self)
+    } catch {
+      try shared.close()
+      throw error
+    }
+  }
+}
+
+private func stx_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  status { () throws(FabricError) in
+    try object(fid, lfp_stx.self).close()
+    destroyHandle(fid, lfp_stx.self)
+  }
+}
+
+nonisolated(unsafe) private var sharedTransmitBaseOps = fi_ops(
+  size: MemoryLayout<fi_ops>.size, close: stx_close, bind: no_bind,
+  control: { _, command, _ in Int(command) == Int(FI_ENABLE) ? 0 : notBuilt }, ops_open: no_ops_open, tostr: no_tostr,
+  ops_set: no_ops_set)
+
+nonisolated(unsafe) private var sharedTransmitOps = fi_ops_ep(
+  size: MemoryLayout<fi_ops_ep>.size, cancel: { _, _ in Int(notBuilt) },
+  getopt: { _, _, _, _, _ in -Int32(FI_ENOPROTOOPT) }, setopt: { _, _, _, _, _ in -Int32(FI_ENOPROTOOPT) },
+  tx_ctx: no_ep_tx_ctx, rx_ctx: no_ep_rx_ctx, rx_size_left: { _ in Int(notBuilt) },
+  tx_size_left: { _ in Int(notBuilt) }, export_xpu: no_ep_export_xpu)
+
+// MARK: Tables of what only receives, and of endpoints that only send
+
+/// Messages, where receives are posted and nothing is sent.
+nonisolated(unsafe) var receivingMessageOps = fi_ops_msg(
+  size: MemoryLayout<fi_ops_msg>.size, recv: msg_recv, recvv: msg_recvv, recvmsg: msg_recvmsg, send: noMessages.send,
+  sendv: noMessages.sendv, sendmsg: noMessages.sendmsg, inject: noMessages.inject, senddata: noMessages.senddata,
+  injectdata: noMessages.injectdata)
+
+/// Tagged messages, where receives are posted and nothing is sent.
+nonisolated(unsafe) var receivingTaggedOps = fi_ops_tagged(
+  size: MemoryLayout<fi_ops_tagged>.size, recv: tagged_recv, recvv: tagged_recvv, recvmsg: tagged_recvmsg,
+  send: noTaggedMessages.send, sendv: noTaggedMessages.sendv, sendmsg: noTaggedMessages.sendmsg,
+  inject: noTaggedMessages.inject, senddata: noTaggedMessages.senddata, injectdata: noTaggedMessages.injectdata)
+
+/// Messages, where receives are posted elsewhere.
+nonisolated(unsafe) var sendingMessageOps = fi_ops_msg(
+  size: MemoryLayout<fi_ops_msg>.size, recv: noMessages.recv, recvv: noMessages.recvv, recvmsg: noMessages.recvmsg,
+  send: messageOps.send, sendv: messageOps.sendv, sendmsg: messageOps.sendmsg, inject: messageOps.inject,
+  senddata: messageOps.senddata, injectdata: messageOps.injectdata)
+
+/// Tagged messages, where receives are posted elsewhere.
+nonisolated(unsafe) var sendingTaggedOps = fi_ops_tagged(
+  size: MemoryLayout<fi_ops_tagged>.size, recv: noTaggedMessages.recv, recvv: noTaggedMessages.recvv,
+  recvmsg: noTaggedMessages.recvmsg, send: taggedOps.send, sendv: taggedOps.sendv, sendmsg: taggedOps.sendmsg,
+  inject: taggedOps.inject, senddata: taggedOps.senddata, injectdata: taggedOps.injectdata)
+
+/// What has no connections and no name.
+nonisolated(unsafe) var noConnections = fi_ops_cm(
+  size: MemoryLayout<fi_ops_cm>.size, setname: { _, _, _ in notBuilt }, getname: { _, _, _ in notBuilt },
+  getpeer: no_cm_getpeer, connect: no_cm_connect, listen: no_cm_listen, accept: no_cm_accept, reject: no_cm_reject,
+  shutdown: no_cm_shutdown, join: no_cm_join)
