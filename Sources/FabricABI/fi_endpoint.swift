@@ -58,9 +58,7 @@ private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePoi
     let endpoint = object(fid, lfp_ep.self)
     switch UInt32(truncatingIfNeeded: bfid.pointee.fclass) {
     case UInt32(FI_CLASS_CQ): try endpoint.bind(object(bfid, lfp_cq.self), flags: flags)
-    case UInt32(FI_CLASS_CNTR):
-      let known = FI_SEND | FI_RECV | FI_READ | FI_WRITE | FI_REMOTE_READ | FI_REMOTE_WRITE
-      throw flags & ~known == 0 ? .notImplemented : .badFlags
+    case UInt32(FI_CLASS_CNTR): try endpoint.bind(object(bfid, lfp_cntr.self), flags: flags)
     case UInt32(FI_CLASS_AV):
       if flags != 0 { throw .badFlags }
       try endpoint.bind(object(bfid, lfp_av.self))

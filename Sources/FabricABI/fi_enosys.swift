@@ -27,24 +27,12 @@ func no_fabric_passive_ep(
   _: UnsafeMutablePointer<fid_fabric>?, _: UnsafeMutablePointer<fi_info>?,
   _: UnsafeMutablePointer<UnsafeMutablePointer<fid_pep>?>?, _: UnsafeMutableRawPointer?
 ) -> Int32 { notBuilt }
-func no_fabric_wait_open(
-  _: UnsafeMutablePointer<fid_fabric>?, _: UnsafeMutablePointer<fi_wait_attr>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_wait>?>?
-) -> Int32 { notBuilt }
 
 // MARK: Domains
 
 func no_domain_scalable_ep(
   _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_info>?,
   _: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
-func no_domain_cntr_open(
-  _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_cntr_attr>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_cntr>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
-func no_domain_poll_open(
-  _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_poll_attr>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_poll>?>?
 ) -> Int32 { notBuilt }
 func no_domain_query_collective(
   _: UnsafeMutablePointer<fid_domain>?, _: fi_collective_op, _: UnsafeMutablePointer<fi_collective_attr>?, _: UInt64
@@ -65,6 +53,12 @@ func no_av_av_set(
 
 func no_cq_export_xpu(
   _: UnsafeMutablePointer<fid_cq>?, _: UInt64, _: UnsafeMutablePointer<fid_xpu_cq>?
+) -> Int32 { notBuilt }
+
+// MARK: Counters
+
+func no_cntr_export_xpu(
+  _: UnsafeMutablePointer<fid_cntr>?, _: UInt64, _: UnsafeMutablePointer<fid_xpu_cntr>?
 ) -> Int32 { notBuilt }
 
 // MARK: Endpoints

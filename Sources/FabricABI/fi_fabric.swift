@@ -84,4 +84,4 @@ nonisolated(unsafe) private var fabricBaseOps = fi_ops(
 
 nonisolated(unsafe) private var fabricOps = fi_ops_fabric(
   size: MemoryLayout<fi_ops_fabric>.size, domain: fabric_domain, passive_ep: no_fabric_passive_ep,
-  eq_open: fabric_eq_open, wait_open: no_fabric_wait_open, trywait: fabric_trywait, domain2: fabric_domain2)
+  eq_open: fabric_eq_open, wait_open: fabric_wait_open, trywait: fabric_trywait, domain2: fabric_domain2)

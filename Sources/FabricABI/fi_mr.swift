@@ -54,10 +54,12 @@ private func register(
     guard let domain, domain.pointee.fclass == Int(FI_CLASS_DOMAIN), let mr else {
       throw .invalidArgument.because(.memoryRegion, "no domain, or no place for the region", in: "fi_mr_reg")
     }
-    guard flags & ~meaninglessFlags == 0 else {
+    guard flags & ~knownFlags == 0 else {
       throw .badFlags.because(.memoryRegion, "unknown flags", in: "fi_mr_reg")
     }
-    let region = try MemoryRegion(object(domain, lfp_domain.self), pieces, access: access, requestedKey: key)
+    let region = try MemoryRegion(
+      object(domain, lfp_domain.self), pieces, access: access, requestedKey: key,
+      isCounted: flags & FI_RMA_EVENT != 0)
     do throws(FabricError) {
       let handle = try makeHandle(region, lfp_mr.self) {
         $0.fid.fid = fid(fclass: Int(FI_CLASS_MR), context: context, ops: &mrBaseOps)
@@ -79,8 +81,9 @@ private func refuse(
   error.because(.memoryRegion, reason, in: call).result
 }
 
-/// Flags that say nothing to a provider without counters, persistent or device memory.
-private var meaninglessFlags: UInt64 { FI_RMA_EVENT | FI_RMA_PMEM | FI_HMEM_HOST_ALLOC | FI_HMEM_DEVICE_ONLY | FI_MORE }
+/// Flags that say nothing to a provider without persistent or device memory, and FI_RMA_EVENT, which does say something
+/// in domains with FI_MR_RMA_EVENT.
+private var knownFlags: UInt64 { FI_RMA_EVENT | FI_RMA_PMEM | FI_HMEM_HOST_ALLOC | FI_HMEM_DEVICE_ONLY | FI_MORE }
 
 private func mr_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
   object(fid, lfp_mr.self).close()
@@ -88,25 +91,30 @@ private func mr_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
   return 0
 }
 
-/// fi_mr(3), fi_mr_bind: all endpoints of the domain may use the region, so binding it to one changes nothing. Counters
-/// are not offered.
+/// fi_mr(3), fi_mr_bind: a counter of peers' accesses. All endpoints of the domain may use the region, so binding it to
+/// one changes nothing.
 private func mr_bind(
   _ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64
 ) -> Int32 {
   switch bfid?.pointee.fclass {
   case Int(FI_CLASS_EP): return flags == 0 ? 0 : refuse("unknown flags", .badFlags, in: "fi_mr_bind")
-  case Int(FI_CLASS_CNTR): return refuse("counters are not offered", .notImplemented, in: "fi_mr_bind")
+  case Int(FI_CLASS_CNTR):
+    return status { () throws(FabricError) in
+      try object(fid, lfp_mr.self).bind(object(bfid, lfp_cntr.self), flags: flags)
+    }
   default: return refuse("neither an endpoint nor a counter", in: "fi_mr_bind")
   }
 }
 
 /// fi_mr(3), fi_mr_enable, fi_mr_refresh, fi_mr_raw_attr: memory is reached through the process's own page tables, so
-/// a region is enabled and up to date from the start.
+/// a region is up to date, and enabled from the start unless its accesses are counted in a domain with FI_MR_RMA_EVENT.
 private func mr_control(
   _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
 ) -> Int32 {
   switch Int(command) {
-  case Int(FI_ENABLE): return 0
+  case Int(FI_ENABLE):
+    object(fid, lfp_mr.self).enable()
+    return 0
   case Int(FI_REFRESH): return argument == nil ? refuse("nothing to refresh", in: "fi_mr_refresh") : 0
   case Int(FI_GET_RAW_MR): return rawKey(object(fid, lfp_mr.self), argument)
   default: return refuse("unknown command", .notImplemented, in: "fi_control")

@@ -286,6 +286,51 @@ CASE(selective_completion) {
   pair_close(&pair);
 }
 
+static struct fid_cntr *counters[2][2];  // of a, then of b: sent, received
+static int counted;
+
+static void bind_counters(struct node *node) {
+  static const uint64_t kinds[] = {FI_SEND, FI_RECV};
+  struct fi_cntr_attr attributes = {.events = FI_CNTR_EVENTS_COMP};
+  for (int i = 0; i < 2; i++) {
+    assert_offered(fi_cntr_open(node->domain, &attributes, &counters[counted][i], NULL));
+    assert_offered(fi_ep_bind(node->ep, &counters[counted][i]->fid, kinds[i]));
+  }
+  counted++;
+}
+
+CASE(counted) {
+  struct setup setup = plain;
+  setup.before_enable = bind_counters;
+  struct pair pair;
+  pair_open(&pair, &setup);
+  char in[4];
+  struct fi_cq_tagged_entry entry = {0};
+  post(fi_send(pair.a.ep, "four", 4, NULL, pair.to_b, &slot[0]));
+  wait_for(pair.a.tx_cq, &slot[0]);
+  assert_int_equal(fi_cntr_read(counters[0][0]), 1);
+  post(fi_recv(pair.b.ep, in, sizeof in, NULL, FI_ADDR_UNSPEC, &slot[1]));
+  send_until_received(&pair, "four", 4, &entry);
+  assert_int_equal(fi_cntr_read(counters[1][1]), 1);
+  assert_true(fi_cntr_read(counters[0][0]) >= 2);
+  assert_int_equal(fi_cntr_read(counters[1][0]), 0);
+  // What does not fit is an error.
+  post(fi_recv(pair.b.ep, in, 2, NULL, FI_ADDR_UNSPEC, &slot[2]));
+  double end = deadline_after(DEFAULT_WAIT);
+  while (fi_cq_read(pair.b.rx_cq, &entry, 1) != -FI_EAVAIL) {
+    post(fi_inject(pair.a.ep, "four", 4, pair.to_b));
+    sleep_ms(1);
+    if (seconds() > end) failed("no datagram arrived");
+  }
+  assert_int_equal(fi_cntr_readerr(counters[1][1]), 1);
+  assert_int_equal(fi_cntr_read(counters[1][1]), 1);
+  close_fid(pair.a.ep);
+  close_fid(pair.b.ep);
+  pair.a.ep = pair.b.ep = NULL;
+  for (int i = 0; i < 4; i++) close_fid(counters[i / 2][i % 2]);
+  pair_close(&pair);
+}
+
 static void wait_with(enum fi_wait_obj object, enum fi_progress progress) {
   struct setup setup = plain;
   setup.wait_obj = object;

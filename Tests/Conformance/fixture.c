@@ -353,9 +353,14 @@ static void open_endpoint(struct node *node, const struct setup *setup) {
   assert_offered(fi_cq_open(node->domain, &again, &node->rx_cq, &node->rx_cq));
   assert_success(fi_endpoint(node->domain, node->info, &node->ep, node));
   assert_success(fi_ep_bind(node->ep, &node->av->fid, 0));
-  assert_success(fi_ep_bind(node->ep, &node->tx_cq->fid, FI_TRANSMIT | setup->tx_bind_flags));
-  assert_success(fi_ep_bind(node->ep, &node->rx_cq->fid, FI_RECV | setup->rx_bind_flags));
-  assert_success(fi_enable(node->ep));
+  if (!setup->no_queues) {
+    assert_success(fi_ep_bind(node->ep, &node->tx_cq->fid, FI_TRANSMIT | setup->tx_bind_flags));
+    assert_success(fi_ep_bind(node->ep, &node->rx_cq->fid, FI_RECV | setup->rx_bind_flags));
+  }
+  if (setup->before_enable) setup->before_enable(node);
+  int enabled = fi_enable(node->ep);
+  if (setup->no_queues && enabled == -FI_ENOCQ) unsupported("an endpoint needs completion queues");
+  assert_success(enabled);
   node->address_length = sizeof node->address;
   assert_success(fi_getname(&node->ep->fid, node->address, &node->address_length));
   watch_cq(node->tx_cq);

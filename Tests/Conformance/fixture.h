@@ -102,6 +102,7 @@ void *allocate(size_t length);
 #define DEFAULT_VERSION FI_VERSION(1, 17)
 
 // How to open a node; all zero means: FI_MSG, FI_TAGGED, FI_RMA on 127.0.0.1, everything else up to the provider.
+struct node;
 struct setup {
   uint64_t caps;
   enum fi_ep_type ep_type;  // default FI_EP_RDM
@@ -126,6 +127,8 @@ struct setup {
   const char *domain_key;  // authorization keys, NULL for none
   const char *endpoint_key;
   bool same_domain;  // for pair_open: both endpoints in one domain
+  bool no_queues;    // the endpoint is bound to no completion queue
+  void (*before_enable)(struct node *node);  // binds what else there is
 };
 
 struct node {

@@ -103,14 +103,13 @@ private let again = -Int(FI_EAGAIN)
   @Test func takesWhatUpstreamTakes() throws {
     let objects = try Objects()
     for format in 0...4 { try queue(objects, format: fi_cq_format(rawValue: UInt32(format))).close() }
-    for wait in [FI_WAIT_NONE, FI_WAIT_UNSPEC, FI_WAIT_FD, FI_WAIT_POLLFD] {
+    for wait in [FI_WAIT_NONE, FI_WAIT_UNSPEC, FI_WAIT_FD, FI_WAIT_POLLFD, FI_WAIT_MUTEX_COND, FI_WAIT_YIELD] {
       try queue(objects, wait: wait, condition: FI_CQ_COND_THRESHOLD).close()
     }
     try queue(objects, flags: FI_AFFINITY).close()
     let refused: [(Int32, (Objects) throws(FabricError) -> Void)] = [
       (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, format: fi_cq_format(rawValue: 5)) }),
-      (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, wait: FI_WAIT_MUTEX_COND) }),
-      (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, wait: FI_WAIT_YIELD) }),
+      (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, wait: fi_wait_obj(rawValue: 99)) }),
       (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, wait: FI_WAIT_SET) }),
       (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, flags: 1 << 3) }),
       (FI_ENOSYS, { (o) throws(FabricError) in _ = try queue(o, flags: FI_PEER) }),
@@ -233,13 +232,13 @@ private let again = -Int(FI_EAGAIN)
 
   /// On the portable path nothing a program sleeps on by itself would tell of traffic, so nothing is handed out.
   @Test func withoutADescriptorOfTheEngineNoneIsHandedOut() throws {
-    for kind in [FI_WAIT_FD, FI_WAIT_POLLFD] {
+    for kind in [FI_WAIT_FD, FI_WAIT_POLLFD, FI_WAIT_MUTEX_COND] {
       #expect(
         errorCode { () throws(FabricError) in
-          _ = try WaitObject.open(kind, waitSet: nil, watching: -1, for: .completionQueue)
+          _ = try WaitObject.open(kind, watching: -1, for: .completionQueue)
         } == FI_ENOSYS)
     }
-    let object = try #require(try WaitObject.open(FI_WAIT_UNSPEC, waitSet: nil, watching: -1, for: .completionQueue))
+    let object = try #require(try WaitObject.open(FI_WAIT_UNSPEC, watching: -1, for: .completionQueue))
     var descriptor: Int32 = -1
     var kind = FI_WAIT_NONE
     #expect(errorCode { () throws(FabricError) in try object.control(Int32(FI_GETWAIT), &descriptor) } == FI_ENOSYS)

@@ -20,7 +20,7 @@ package enum Capabilities {
   package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE }
   /// What an endpoint is the target of.
   package static var receive: UInt64 {
-    transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_DIRECTED_RECV
+    transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_SOURCE | FI_DIRECTED_RECV | FI_RMA_EVENT
   }
   package static var domain: UInt64 { locality | addressing }
   /// Whom endpoints reach.
@@ -38,11 +38,13 @@ package enum Capabilities {
     let receive = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RECV | FI_DIRECTED_RECV
     return shared | transmit | receive | FI_AV_USER_ID | FI_PEER
   }
-  package static var secondary: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE | FI_SHARED_AV }
+  package static var secondary: UInt64 {
+    FI_LOCAL_COMM | FI_REMOTE_COMM | FI_SOURCE | FI_SHARED_AV | FI_RMA_EVENT
+  }
 
-  /// Secondary capabilities that are answered only where they are asked for: FI_SOURCE costs time, and FI_SHARED_AV says
-  /// nothing to programs that do not share.
-  package static var onRequest: UInt64 { FI_SOURCE | FI_SHARED_AV }
+  /// Secondary capabilities that are answered only where they are asked for: FI_SOURCE and FI_RMA_EVENT cost time, and
+  /// FI_SHARED_AV says nothing to programs that do not share.
+  package static var onRequest: UInt64 { FI_SOURCE | FI_SHARED_AV | FI_RMA_EVENT }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
   package static var ignoredForTransmit: UInt64 {
@@ -96,8 +98,7 @@ package enum Capabilities {
   package static var keysPerEndpoint: Int { AuthorizationSet.capacity }
   /// FI_AV_AUTH_KEY, as auth_key_size of a domain: keys come from the address vector.
   package static var vectorKeys: Int { unlimited }
-  /// Counters arrive together with fi_cntr_open.
-  package static var counterCount: Int { 0 }
+  package static var counterCount: Int { 65_536 }
   /// FI_TAG_GENERIC: all 64 bits of a tag, without fields.
   package static var tagFormat: UInt64 { 0xAAAA_AAAA_AAAA_AAAA }
 }

@@ -25,6 +25,9 @@ package final class Endpoint {
 
   private var transmitQueue: CompletionQueue?
   private var receiveQueue: CompletionQueue?
+  private var counters = BoundCounters()
+  /// Takes the place of completion queues where operations are only counted.
+  private var discardingQueue: CompletionQueue?
   private var addresses: AddressVector?
   private(set) var eventQueue: EventQueue?
   private var sharedReceives: SharedReceiveContext?
@@ -182,6 +185,21 @@ package final class Endpoint {
     }
   }
 
+  /// Binds a counter to the kinds of operations in `flags`. Throws FI_EBADFLAGS for other flags, FI_EINVAL where a kind
+  /// has its counter already, FI_EDOMAIN for another domain's counter.
+  package func bind(_ counter: Counter, flags: UInt64) throws(FabricError) {
+    guard flags & ~BoundCounters.flags == 0 else {
+      throw .badFlags.because(.endpointControl, "unknown flags with a counter", in: "fi_ep_bind")
+    }
+    if counter.domain !== domain {
+      throw .wrongDomain.because(.endpointControl, "another domain's counter", in: "fi_ep_bind")
+    }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    try checkUnbound(counters.overlaps(flags))
+    counters.bind(counter, flags: flags)
+  }
+
   /// Binds the address vector. Throws FI_EINVAL when one is bound already.
   package func bind(_ vector: AddressVector) throws(FabricError) {
     if vector.domain !== domain { throw .wrongDomain }
@@ -230,27 +248,24 @@ package final class Endpoint {
   // MARK: Enabling
 
   /// Starts the endpoint. Throws FI_EOPBADSTATE when it is enabled already, FI_ENOAV without an address vector, FI_ENOCQ
-  /// without the completion queues that its capabilities call for, FI_EMFILE and the like.
+  /// where its capabilities call for a completion queue and there is neither that nor a counter, FI_EMFILE and the like.
   package func enable() throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if isEnabled { throw .badState }
     guard let addresses else { throw .noAddressVector }
-    let transmits = options.capabilities & (FI_SEND | FI_READ | FI_WRITE) != 0
-    let receives = options.capabilities & FI_RECV != 0
-    guard let either = transmitQueue ?? receiveQueue, !transmits || transmitQueue != nil,
-      !receives || receiveQueue != nil, socket != nil
-    else { throw .noCompletionQueue }
+    guard socket != nil else { throw .badState }
     if options.sharesReceives && sharedReceives == nil || options.sharesTransmits && sharedTransmits == nil {
       throw .invalidArgument.because(
         .endpointControl, "FI_SHARED_CONTEXT without a shared context that is bound", in: "fi_enable")
     }
     if let sharedTransmits { options.transmitQueueSize = sharedTransmits.size }
+    let either = try bindMissingQueues()
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
     let binding = Port.Binding(
       domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
-      receiveQueue: receiveQueue ?? either)
+      receiveQueue: receiveQueue ?? either, counters: counters)
     if type == .dgram { return try enableDatagrams(binding) }
     var configuration = try EndpointSocket.configuration(
       for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
@@ -271,6 +286,39 @@ package final class Endpoint {
       portReference = nil
       throw error
     }
+  }
+
+  /// Has a queue that nobody reads take the place of those that counters make up for. Returns one of the queues; throws
+  /// FI_ENOCQ where operations would end untold.
+  private func bindMissingQueues() throws(FabricError) -> CompletionQueue {
+    let transmits = options.capabilities & (FI_SEND | FI_READ | FI_WRITE) != 0
+    let receives = options.capabilities & FI_RECV != 0
+    if transmits && transmitQueue == nil && !counters.countTransmits
+      || receives && receiveQueue == nil && counters.receive == nil
+    {
+      throw .noCompletionQueue.because(.endpointControl, "neither a queue nor a counter is bound", in: "fi_enable")
+    }
+    if transmits && transmitQueue == nil {
+      transmitQueue = boundDiscardingQueue(for: options.transmitQueueSize)
+      options.selectiveTransmit = true
+    }
+    if receives && receiveQueue == nil {
+      receiveQueue = boundDiscardingQueue(for: options.receiveQueueSize + 1)
+      options.selectiveReceive = true
+    }
+    if let either = transmitQueue ?? receiveQueue { return either }
+    if counters.isEmpty { throw .noCompletionQueue }
+    // Only peers do anything here.
+    receiveQueue = boundDiscardingQueue(for: 1)
+    return receiveQueue!
+  }
+
+  private func boundDiscardingQueue(for entries: Int) -> CompletionQueue {
+    let queue = discardingQueue ?? CompletionQueue(discardingIn: domain)
+    discardingQueue = queue
+    queue.addBinding()
+    queue.grow(by: entries)
+    return queue
   }
 
   // MARK: Closing
@@ -301,8 +349,10 @@ package final class Endpoint {
     receiveQueue = nil
     addresses = nil
     eventQueue = nil
+    counters.unbindAll()
     domain.removeChild()
     engine.unlock()
+    discardingQueue = nil
   }
 
   /// Pumps until all peers have what is theirs: long for operations of the program, briefly for the last

@@ -18,6 +18,10 @@ package final class ReceiveContext {
   /// Where its receives complete, and room for that is set aside when they are posted. Nil of a shared one: there it is
   /// the queue of the port that the message came to, and room is found when it comes.
   let queue: Unmanaged<CompletionQueue>?
+  /// Counts its receives; where it is nil the port's own counter does.
+  let counter: Unmanaged<Counter>?
+  /// Receives are counted: here, or by a port that takes its messages to this context.
+  var isCounted: Bool
   /// Without completion queue nothing may be posted.
   let hasQueue: Bool
   /// Several ports take their receives from here (fi_srx_context).
@@ -43,12 +47,14 @@ package final class ReceiveContext {
 
   /// `messages`: most messages that may wait for their receives. Shared without a `queue`.
   package init(
-    number: UInt16, engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>?, options: EndpointOptions,
-    messages: Int
+    number: UInt16, engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>?,
+    counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int
   ) {
     self.number = number
     self.engine = engine
     self.queue = queue
+    self.counter = counter
+    isCounted = counter != nil
     isShared = queue == nil
     hasQueue = isShared || options.hasReceiveQueue
     iovLimit = options.iovLimit
@@ -133,6 +139,7 @@ package final class ReceiveContext {
       queue._withUnsafeGuaranteedRef { $0.unreserve() }
     }
     receives.free(index)
+    if isCounted { countReceive(length, at: port) }
   }
 
   /// Ends a receive with an error entry. `port` is where its message comes from; nil of one that was not matched.
@@ -150,5 +157,11 @@ package final class ReceiveContext {
         tag: entry.pointee.tag, olen: overflow, err: code, provErrno: providerCode, source: source)
     }
     receives.free(index)
+    if isCounted { (counter ?? port?.binding.counters.receive)?._withUnsafeGuaranteedRef { $0.countError() } }
+  }
+
+  @inline(never)
+  private func countReceive(_ bytes: UInt64, at port: Port) {
+    (counter ?? port.binding.counters.receive)?._withUnsafeGuaranteedRef { $0.count(bytes) }
   }
 }

@@ -6,30 +6,34 @@ struct RegionTransfer: ListLinked {
   var next: UInt32 = .max
   var previous: UInt32 = .max
   private(set) var count: UInt32 = 0
-  private var regions: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+  private var regions = InlineArray<4, UInt64>(repeating: 0)
+  private var lengths = InlineArray<4, UInt64>(repeating: 0)
 
-  mutating func append(_ region: UInt64) {
-    switch count {
-    case 0: regions.0 = region
-    case 1: regions.1 = region
-    case 2: regions.2 = region
-    default: regions.3 = region
-    }
+  /// Another region, with so many bytes of the transfer.
+  mutating func append(_ region: UInt64, _ length: UInt64) {
+    regions[Int(count)] = region
+    lengths[Int(count)] = length
     count += 1
   }
 
-  subscript(index: Int) -> UInt64 {
-    switch index {
-    case 0: regions.0
-    case 1: regions.1
-    case 2: regions.2
-    default: regions.3
-    }
-  }
+  subscript(index: Int) -> UInt64 { regions[index] }
 
   func uses(_ region: UInt64) -> Bool {
-    for index in 0..<Int(count) where self[index] == region { return true }
+    for index in 0..<Int(count) where regions[index] == region { return true }
     return false
+  }
+
+  /// Whether the region at `index` is none of those before it.
+  func isFirstUse(_ index: Int) -> Bool {
+    for earlier in 0..<index where regions[earlier] == regions[index] { return false }
+    return true
+  }
+
+  /// Bytes of the transfer that are in a region.
+  func bytes(of region: UInt64) -> UInt64 {
+    var total: UInt64 = 0
+    for index in 0..<Int(count) where regions[index] == region { total += lengths[index] }
+    return total
   }
 }
 
@@ -53,6 +57,9 @@ struct RegionTransferTable: ~Copyable {
     }
     return TransferName.regions(index)
   }
+
+  /// The transfer that goes by a name.
+  subscript(cookie: Cookies) -> RegionTransfer { slab[TransferName.index(cookie)].pointee }
 
   /// The transfer is over, or was aborted.
   mutating func end(_ cookie: Cookies, in domain: Unmanaged<Domain>) { end(TransferName.index(cookie), in: domain) }

@@ -7,25 +7,27 @@ import Datagram
 /// Reading and waiting take it themselves.
 ///
 /// Man page: fi_cq(3)
-package final class CompletionQueue {
+package final class CompletionQueue: Waitable {
   package let domain: Domain
   private let engine: ProgressEngine
   private let format: fi_cq_format
+  private let waiting: WaitChoice?
   private let waitObject: WaitObject?
   private let waitsForThreshold: Bool
   private var ring: CompletionRing
   /// Reads since the engine was last asked for progress.
   private var reads = 0
   private var bindings = 0
-  /// Somebody sleeps, or is about to, and wants to be woken by the next entry.
+  /// Somebody sleeps, or is about to, and wants to be woken by the next entry; or nobody ever reads.
   private var isArmed = false
-  private var isSignalled = false
-  private var sleepers = 0
+  /// Nobody reads: what is pushed is dropped.
+  private let isDiscarding: Bool
+  package private(set) var isClosed = false
   /// fi_cq_signal was called and has ended no wait yet.
   private var isInterrupted = false
 
   /// Throws FI_EINVAL for unknown formats, flags, wait conditions or wait objects, FI_ENOSYS for a peer's queue, and what
-  /// ``WaitObject/open(_:waitSet:watching:)`` throws.
+  /// ``WaitChoice`` throws.
   package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_cq_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
     guard flags & ~FI_AFFINITY == 0 else {
@@ -43,23 +45,38 @@ package final class CompletionQueue {
     }
     // The engine makes descriptors when it is first asked for them.
     let watched = wait == FI_WAIT_NONE ? nil : domain.engine.waitDescriptor
-    let waitObject = try WaitObject.open(
-      wait, waitSet: attributes.pointee.wait_set, watching: watched, for: .completionQueue)
+    let waiting = try WaitChoice(
+      wait, attributes.pointee.wait_set, in: domain.fabric, watching: watched, for: .completionQueue)
     self.init(
       domain, format: wanted == FI_CQ_FORMAT_UNSPEC ? FI_CQ_FORMAT_CONTEXT : wanted,
-      capacity: size == 0 ? Self.defaultSize : size, waitsForThreshold: condition == FI_CQ_COND_THRESHOLD, waitObject)
+      capacity: size == 0 ? Self.defaultSize : size, waitsForThreshold: condition == FI_CQ_COND_THRESHOLD, waiting)
+    do throws(FabricError) { try waiting.set?.add(self, watching: watched) } catch {
+      try close()
+      throw error
+    }
+  }
+
+  /// A queue that nobody reads and nothing stays in, for endpoints whose operations only counters tell of.
+  package convenience init(discardingIn domain: Domain) {
+    self.init(domain, format: FI_CQ_FORMAT_CONTEXT, capacity: 0, waitsForThreshold: false, nil, discarding: true)
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
   private init(
-    _ domain: Domain, format: fi_cq_format, capacity: Int, waitsForThreshold: Bool, _ waitObject: WaitObject?
+    _ domain: Domain, format: fi_cq_format, capacity: Int, waitsForThreshold: Bool, _ waiting: WaitChoice?,
+    discarding: Bool = false
   ) {
     self.domain = domain
     self.format = format
     self.waitsForThreshold = waitsForThreshold
-    self.waitObject = waitObject
+    self.waiting = waiting
+    waitObject = waiting?.object
+    isDiscarding = discarding
+    isArmed = discarding
     engine = domain.engine
     ring = CompletionRing(capacity: capacity)
+    // The other kind is a part of an endpoint.
+    if discarding { return }
     engine.lock()
     domain.addChild()
     engine.unlock()
@@ -68,11 +85,14 @@ package final class CompletionQueue {
   /// Throws FI_EBUSY while endpoints report here. Entries that were not read are lost.
   package func close() throws(FabricError) {
     engine.lock()
-    defer { engine.unlock() }
-    if bindings != 0 {
-      throw .busy.because(.completionQueue, "endpoints are still bound to the queue", in: "fi_close")
-    }
+    let isBusy = bindings != 0
+    isClosed = !isBusy
+    engine.unlock()
+    if isBusy { throw .busy.because(.completionQueue, "endpoints are still bound to the queue", in: "fi_close") }
+    waiting?.close(self)
+    engine.lock()
     domain.removeChild()
+    engine.unlock()
   }
 
   // MARK: For endpoints and the engine, which hold the lock
@@ -131,9 +151,18 @@ package final class CompletionQueue {
     }
     let result = take(into: buffer, count: count, sources: sources)
     let givesWay = result < 0 && engine.shouldGiveWay
+    if result == -Int(FI_EAGAIN), let waitObject, waitObject.sleepsUnannounced { expectSleep(waitObject) }
     engine.unlock()
     if givesWay { Thread.yield() }
     return result
+  }
+
+  /// Drives progress and tells whether an entry is there. Part of fi_poll.
+  package func poll() -> Bool {
+    engine.lock()
+    defer { engine.unlock() }
+    engine.progress()
+    return ring.count > 0
   }
 
   @inline(__always)
@@ -203,16 +232,7 @@ package final class CompletionQueue {
       }
       if deadline != .max && Clock.now() >= deadline { break }
       arm(waitObject)
-      if engine.waitDescriptor < 0 {
-        // No descriptor to sleep on beside other threads' completions: sleep on the engine, and look again soon.
-        _ = engine.wait(deadline: min(deadline, Clock.now() + Self.portableSleep))
-      } else if engine.armWait() {
-        sleepers += 1
-        engine.unlock()
-        waitObject.sleep(until: deadline)
-        engine.lock()
-        sleepers -= 1
-      }
+      engine.sleep(on: waitObject, until: deadline)
     }
     return take(into: buffer, count: count, sources: sources)
   }
@@ -225,10 +245,9 @@ package final class CompletionQueue {
     engine.lock()
     defer { engine.unlock() }
     isInterrupted = true
-    isSignalled = true
     waitObject.signal()
     // Only there do waiting calls sleep on the engine itself; elsewhere its signal would end every later sleep.
-    if engine.waitDescriptor < 0 { engine.signal() }
+    if engine.waitDescriptor < 0 || waitObject.isShared { engine.signal() }
   }
 
   /// Whether the program may sleep on the queue's descriptor: throws FI_EAGAIN when it should read first, FI_EINVAL
@@ -244,7 +263,8 @@ package final class CompletionQueue {
     }
     if ring.count > 0 { throw .tryAgain }
     arm(waitObject)
-    if !engine.armWait() { throw .tryAgain }
+    if waitObject.kind != FI_WAIT_YIELD && !engine.armWait() { throw .tryAgain }
+    if !waitObject.isShared { waitObject.expectSleep() }
   }
 
   /// FI_GETWAIT and FI_GETWAITOBJ. Throws FI_ENODATA without a wait object.
@@ -256,19 +276,27 @@ package final class CompletionQueue {
     try waitObject.control(command, argument)
   }
 
-  /// From now on the next entry wakes. Signals that others have still to wake by are left alone.
+  /// From now on the next entry wakes. Signals that others have still to wake by are left alone, and those of a set are
+  /// the set's.
   private func arm(_ waitObject: WaitObject) {
-    if isSignalled && sleepers == 0 {
-      isSignalled = false
-      waitObject.drain()
-    }
+    if waitObject.kind == FI_WAIT_YIELD { return }
+    if !waitObject.isShared { waitObject.rearm() }
     isArmed = true
+  }
+
+  /// The program waits for the queue's condition without asking first.
+  @inline(never)
+  private func expectSleep(_ waitObject: WaitObject) {
+    arm(waitObject)
+    let mayWait = engine.armWait()
+    waitObject.expectSleep()
+    if !mayWait { waitObject.signal() }
   }
 
   @inline(never)
   private func wake() {
+    if isDiscarding { return ring.removeAll() }
     isArmed = false
-    isSignalled = true
     waitObject?.signal()
   }
 
@@ -282,5 +310,4 @@ package final class CompletionQueue {
   private static var maximumSize: Int { 1 << 24 }
   /// A program that always finds completions still makes progress, and those reads are cheap.
   private static var readsPerProgress: Int { 64 }
-  private static var portableSleep: UInt64 { 10_000_000 }
 }

@@ -140,6 +140,12 @@ package struct CompletionRing: ~Copyable {
     return (completion, errors.removeFirst())
   }
 
+  /// Drops everything that is queued.
+  package mutating func removeAll() {
+    while errors.count > 0 { _ = errors.removeFirst() }
+    remove(count)
+  }
+
   /// Adds room for `additional` completions.
   package mutating func grow(by additional: Int) {
     capacity += additional

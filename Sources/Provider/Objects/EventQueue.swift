@@ -7,34 +7,37 @@ import Datagram
 /// A fabric's queue belongs to no domain, so it has a lock of its own. Any thread.
 ///
 /// Man page: fi_eq(3)
-package final class EventQueue {
+package final class EventQueue: Waitable {
   private let fabric: Fabric
   private let isWritable: Bool
-  private let waitObject: WaitObject?
+  private let waiting: WaitChoice
   private let lock = Lock()
   private var ring: EventRing
-  private var isSignalled = false
   private var bindings = 0
 
-  /// Throws FI_EINVAL for unknown flags or wait objects, and what ``WaitObject/open(_:waitSet:watching:)`` throws.
+  /// Throws FI_EINVAL for unknown flags or wait objects, and what ``WaitChoice`` throws.
   package convenience init(_ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
     guard flags & ~(FI_WRITE | FI_AFFINITY) == 0 else {
       if flags & FI_PEER != 0 { throw Self.refuse("peer queues are not offered", .notImplemented) }
       throw Self.refuse("unknown flags")
     }
-    let waitObject = try WaitObject.open(
-      attributes.pointee.wait_obj, waitSet: attributes.pointee.wait_set, for: .eventQueue)
+    let waiting = try WaitChoice(
+      attributes.pointee.wait_obj, attributes.pointee.wait_set, in: fabric, for: .eventQueue)
     // The size is a hint: a program that asked for little must not lose events.
     let capacity = max(attributes.pointee.size, Self.leastCapacity)
-    self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waitObject)
+    self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waiting)
+    do throws(FabricError) { try waiting.set?.add(self, watching: nil) } catch {
+      try close()
+      throw error
+    }
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
-  private init(_ fabric: Fabric, isWritable: Bool, capacity: Int, _ waitObject: WaitObject?) {
+  private init(_ fabric: Fabric, isWritable: Bool, capacity: Int, _ waiting: WaitChoice) {
     self.fabric = fabric
     self.isWritable = isWritable
-    self.waitObject = waitObject
+    self.waiting = waiting
     ring = EventRing(capacity: capacity)
     fabric.addChild()
   }
@@ -50,8 +53,11 @@ package final class EventQueue {
     if lock.withLock({ bindings != 0 }) {
       throw Self.refuse("objects are still bound to the queue", in: "fi_close", .busy)
     }
+    waiting.close(self)
     fabric.removeChild()
   }
+
+  private var waitObject: WaitObject? { waiting.object }
 
   /// Appends an event of the program's. Returns `length`. Throws FI_EINVAL for a queue opened without FI_WRITE,
   /// FI_EAGAIN when too many events wait.
@@ -84,7 +90,10 @@ package final class EventQueue {
   ) throws(FabricError) -> Int {
     lock.lock()
     defer { lock.unlock() }
-    guard let oldest = ring.oldest else { throw .tryAgain }
+    guard let oldest = ring.oldest else {
+      if let waitObject, waitObject.sleepsUnannounced { waitObject.expectSleep() }
+      throw .tryAgain
+    }
     if ring.isErrorFirst { throw .errorAvailable }
     event?.pointee = oldest.event
     let stored = buffer == nil ? 0 : max(min(length, oldest.length), 0)
@@ -135,14 +144,22 @@ package final class EventQueue {
       } catch {
         guard error == .tryAgain, deadline == .max || Clock.now() < deadline else { throw error }
       }
-      waitObject.sleep(until: deadline)
+      if waitObject.isShared {
+        // What others of the set have to say would end every sleep.
+        let pause = deadline == .max ? Self.pause : min(Self.pause, deadline &- Clock.now())
+        _ = platform_poll(nil, 0, Int32(clamping: (pause + 999_999) / 1_000_000))
+      } else {
+        waitObject.announceSleep()
+        waitObject.sleep(until: deadline)
+      }
     }
   }
 
   /// Whether the program may sleep: throws FI_EAGAIN when events wait, FI_EINVAL without a wait object.
   package func prepareToWait() throws(FabricError) {
-    if waitObject == nil { throw Self.refuse("the queue has no wait object", in: "fi_trywait") }
+    guard let waitObject else { throw Self.refuse("the queue has no wait object", in: "fi_trywait") }
     if lock.withLock({ ring.count != 0 }) { throw .tryAgain }
+    if !waitObject.isShared { waitObject.expectSleep() }
   }
 
   /// FI_GETWAIT and FI_GETWAITOBJ. Throws FI_ENODATA without a wait object.
@@ -160,19 +177,13 @@ package final class EventQueue {
     lock.lock()
     defer { lock.unlock() }
     try ring.append(event: event, bytes, length: length, isError: isError, exceedsCapacity: isOwn)
-    if let waitObject, !isSignalled {
-      isSignalled = true
-      waitObject.signal()
-    }
+    waitObject?.signal()
   }
 
-  /// The wait object is readable exactly while there are events.
+  /// The queue's own wait object is readable exactly while there are events.
   private func removeFirst() {
     ring.removeFirst()
-    if ring.count == 0, isSignalled, let waitObject {
-      isSignalled = false
-      waitObject.drain()
-    }
+    if ring.count == 0, let waitObject, !waitObject.isShared { waitObject.drain() }
   }
 
   private static func refuse(
@@ -181,5 +192,7 @@ package final class EventQueue {
     error.because(.eventQueue, reason, in: call)
   }
 
+  /// Nanoseconds.
+  private static var pause: UInt64 { 1_000_000 }
   private static var leastCapacity: Int { 4096 }
 }

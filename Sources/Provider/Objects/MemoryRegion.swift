@@ -11,31 +11,78 @@ package final class MemoryRegion {
   /// What peers add to offsets into the region: its address with FI_MR_VIRT_ADDR, else 0.
   package let baseAddress: UInt64
   private let region: UInt64?
+  /// What peers may do once the region is enabled.
+  private let permissions: UInt64
+  private var isEnabled: Bool
+  /// The domain's mode has FI_MR_RMA_EVENT.
+  private let hasMode: Bool
+  /// Kinds of access that have their counter, and the counters, each as often as it was bound.
+  private var counted: UInt64 = 0
+  private var counters: (Counter?, Counter?)
 
   /// Registers pieces of memory as one region. `access` is any of FI_SEND,
-  /// FI_REMOTE_WRITE and so on; without a remote permission the region gets no key and cannot clash with another. Errors
-  /// as in ``RegionTable/insert(_:permissions:key:)``.
+  /// FI_REMOTE_WRITE and so on; without a remote permission the region gets no key and cannot clash with another. One
+  /// whose accesses are to be counted (`isCounted`, FI_RMA_EVENT) is out of peers' reach until it is enabled if the
+  /// domain has the mode bit FI_MR_RMA_EVENT. Errors as in ``RegionTable/insert(_:permissions:key:)``.
   package convenience init(
-    _ domain: Domain, _ pieces: RegionPieces, access: UInt64, requestedKey: UInt64
+    _ domain: Domain, _ pieces: RegionPieces, access: UInt64, requestedKey: UInt64, isCounted: Bool = false
   ) throws(FabricError) {
+    let isEnabled = !isCounted || domain.memoryMode & UInt32(FI_MR_RMA_EVENT) == 0
     let remote = access & (FI_REMOTE_READ | FI_REMOTE_WRITE)
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    let known = remote == 0 ? nil : try domain.regions.insert(pieces, permissions: remote, key: requestedKey)
+    let permissions = isEnabled ? remote : 0
+    let known = remote == 0 ? nil : try domain.regions.insert(pieces, permissions: permissions, key: requestedKey)
     domain.addChild()
     let areVirtual = domain.memoryMode & UInt32(FI_MR_VIRT_ADDR) != 0
     self.init(
-      domain, region: known?.region, key: known?.key ?? unavailableKey,
+      domain, region: known?.region, remote, isEnabled, key: known?.key ?? unavailableKey,
       baseAddress: areVirtual ? UInt64(UInt(bitPattern: pieces[0].base)) : 0)
   }
 
   // Initializers that throw are convenience initializers: Embedded Swift does not free the memory of an object whose
   // designated initializer throws.
-  private init(_ domain: Domain, region: UInt64?, key: UInt64, baseAddress: UInt64) {
+  private init(
+    _ domain: Domain, region: UInt64?, _ permissions: UInt64, _ isEnabled: Bool, key: UInt64, baseAddress: UInt64
+  ) {
     self.domain = domain
     self.region = region
+    self.permissions = permissions
+    self.isEnabled = isEnabled
+    hasMode = domain.memoryMode & UInt32(FI_MR_RMA_EVENT) != 0
     self.key = key
     self.baseAddress = baseAddress
+  }
+
+  /// Counts what peers do with the region: FI_REMOTE_WRITE, FI_REMOTE_READ or both, of endpoints with FI_RMA_EVENT.
+  ///
+  /// Throws FI_EBADFLAGS for other flags, FI_EDOMAIN for another domain's counter, FI_EINVAL where a counter is bound
+  /// already, FI_EOPBADSTATE for a region that had to be enabled and is.
+  package func bind(_ counter: Counter, flags: UInt64) throws(FabricError) {
+    guard flags != 0 && flags & ~(FI_REMOTE_READ | FI_REMOTE_WRITE) == 0 else {
+      throw Self.refuse("unknown flags", .badFlags)
+    }
+    if counter.domain !== domain { throw Self.refuse("another domain's counter", .wrongDomain) }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    if hasMode && isEnabled { throw Self.refuse("the region is enabled already", .badState) }
+    if counted & flags != 0 { throw Self.refuse("a counter is bound already", .invalidArgument) }
+    counted |= flags
+    counter.addBinding()
+    if counters.0 == nil { counters.0 = counter } else { counters.1 = counter }
+    if let region { domain.regions.setCounter(.passUnretained(counter), flags, of: region) }
+  }
+
+  /// Lets peers in. Does nothing for a region that is enabled.
+  package func enable() {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    isEnabled = true
+    if let region { domain.regions.setPermissions(permissions, of: region) }
+  }
+
+  private static func refuse(_ reason: StaticString, _ error: FabricError) -> FabricError {
+    error.because(.memoryRegion, reason, in: "fi_mr_bind")
   }
 
   /// Ends all access by peers; transfers that go on in the memory are aborted before this returns.
@@ -43,6 +90,9 @@ package final class MemoryRegion {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if let region, domain.regions.remove(region) { domain.engine.abortTransfers(region: region) }
+    counters.0?.removeBinding()
+    counters.1?.removeBinding()
+    counters = (nil, nil)
     domain.removeChild()
   }
 }

@@ -30,6 +30,9 @@ package struct RegionTable: ~Copyable {
     var key: UInt64 = 0
     var permissions: UInt64 = 0
     var pieces = RegionPieces()
+    /// What counts peers' reads and writes; kept alive by the ``MemoryRegion``.
+    var readCounter: Unmanaged<Counter>?
+    var writeCounter: Unmanaged<Counter>?
     /// Transfers that the transport carries out in this memory.
     var transfers: UInt32 = 0
     /// Counts the uses of this place in the table; odd while in use.
@@ -74,6 +77,8 @@ package struct RegionTable: ~Copyable {
     regions[slot].permissions = permissions
     regions[slot].pieces = pieces
     regions[slot].transfers = 0
+    regions[slot].readCounter = nil
+    regions[slot].writeCounter = nil
     keys.insert(mix(key), index: UInt32(slot))
     return (UInt64(regions[slot].generation) << 32 | UInt64(slot), key)
   }
@@ -116,6 +121,27 @@ package struct RegionTable: ~Copyable {
   /// The transfer is over. That of a closed region changes nothing.
   package mutating func endTransfer(_ region: UInt64) {
     if let slot = slot(region) { regions[slot].transfers -= 1 }
+  }
+
+  // MARK: Counters
+
+  /// Counts peers' accesses to a region from now on; `access` is FI_REMOTE_READ, FI_REMOTE_WRITE or both.
+  package mutating func setCounter(_ counter: Unmanaged<Counter>, _ access: UInt64, of region: UInt64) {
+    guard let slot = slot(region) else { return }
+    if access & FI_REMOTE_READ != 0 { regions[slot].readCounter = counter }
+    if access & FI_REMOTE_WRITE != 0 { regions[slot].writeCounter = counter }
+  }
+
+  /// What peers may do with a region from now on.
+  package mutating func setPermissions(_ permissions: UInt64, of region: UInt64) {
+    if let slot = slot(region) { regions[slot].permissions = permissions }
+  }
+
+  /// A peer has written to, or read from, a region. That of a closed region changes nothing.
+  package func countAccess(_ region: UInt64, _ access: RegionAccess, _ bytes: UInt64) {
+    guard let slot = slot(region) else { return }
+    let counter = access == .read ? regions[slot].readCounter : regions[slot].writeCounter
+    counter?._withUnsafeGuaranteedRef { $0.count(bytes) }
   }
 
   // MARK: Places

@@ -43,11 +43,13 @@ extension DatagramPort {
   private func complete(length: Int, isTruncated: Bool, from peer: SocketAddress) {
     let entry = receives[0]
     let buffer = UInt(bitPattern: receives.slices(0).pointee.iov_base)
+    defer { receives.removeFirst() }
     if isTruncated {
       let capacity = entry.pointee.capacity
-      fail(
+      return fail(
         entry.pointee, buffer: buffer, length: capacity, overflow: max(length - capacity, 0), code: Int32(FI_ETRUNC))
-    } else if entry.pointee.flags & FI_COMPLETION != 0 {
+    }
+    if entry.pointee.flags & FI_COMPLETION != 0 {
       let source = source(of: peer)
       binding.receiveQueue._withUnsafeGuaranteedRef {
         $0.push(
@@ -57,7 +59,7 @@ extension DatagramPort {
     } else {
       binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() }
     }
-    receives.removeFirst()
+    binding.counters.receive?._withUnsafeGuaranteedRef { $0.count(UInt64(truncatingIfNeeded: length)) }
   }
 
   // MARK: A bad network

@@ -29,6 +29,7 @@ extension DatagramPort {
           context: context, flags: FI_MSG | FI_SEND, length: 0, buffer: 0, data: 0, tag: 0, source: UInt64.max)
       }
     }
+    binding.counters.send?._withUnsafeGuaranteedRef { $0.count(UInt64(truncatingIfNeeded: length)) }
     return 0
   }
 
@@ -88,6 +89,7 @@ extension DatagramPort {
         context: entry.context, flags: entry.flags & ~FI_COMPLETION, length: length, buffer: buffer, data: 0, tag: 0,
         olen: overflow, err: code, provErrno: code, source: unavailableAddress)
     }
+    binding.counters.receive?._withUnsafeGuaranteedRef { $0.countError() }
   }
 
   @inline(__always) private static var maximumMessageSize: Int { EndpointType.dgram.maximumMessageSize }

@@ -17,7 +17,7 @@ extension Port {
           return
         }
       }
-      while let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
+      while !countsOperations, let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
       guard let event = transport.pollEvent(now: now) else { break }
       switch event.pointee.kind {
       case .message: messageArrived(event)
@@ -28,7 +28,7 @@ extension Port {
       case .write: writeArrived(event)
       case .writeReceived: writeReceived(event)
       case .read: readArrived(event)
-      case .readAnswered: regionTransfers.end(event.pointee.cookie, in: binding.domain)
+      case .readAnswered: readAnswered(event)
       case .connectionFailed: break
       }
     }
@@ -136,6 +136,7 @@ extension Port {
 
   private func operationCompleted(_ event: UnsafePointer<Event>) {
     let operation = OperationContext(event.pointee.cookie)
+    if countsOperations { countOperation(operation.flags, event.pointee.length, event.pointee.status) }
     if event.pointee.status == .ok { return operationSucceeded(operation) }
     outstanding &-= 1
     operationFailed(operation, event.pointee.status)
@@ -185,7 +186,7 @@ extension Port {
         $0.regions.resolve(segment, for: access, into: slices + count, capacity: maximumSlices - count)
       }
       if resolved.status != .ok { return (resolved.status, 0) }
-      if resolved.sliceCount > 0 { transfer.append(resolved.region) }
+      if resolved.sliceCount > 0 { transfer.append(resolved.region, segment.length) }
       count += resolved.sliceCount
     }
     return (.ok, count)
@@ -199,6 +200,7 @@ extension Port {
       guard found.status == .ok else { return transport.refuse(found.status) }
       if let payload = event.pointee.payload {
         scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, found.sliceCount)
+        if countsRemotes { countRemoteWrite(transfer, event.pointee.length) }
         return reportWrite(event)
       }
       guard let name = regionTransfers.begin(transfer, in: binding.domain) else { return transport.refuse(.aborted) }
@@ -207,6 +209,9 @@ extension Port {
   }
 
   private func writeReceived(_ event: UnsafePointer<Event>) {
+    if countsRemotes && event.pointee.status == .ok {
+      countRemoteWrite(regionTransfers[event.pointee.cookie], event.pointee.length)
+    }
     regionTransfers.end(event.pointee.cookie, in: binding.domain)
     if event.pointee.status == .ok { reportWrite(event) }
   }
@@ -220,6 +225,13 @@ extension Port {
       guard let name = regionTransfers.begin(transfer, in: binding.domain) else { return transport.refuse(.aborted) }
       transport.accept(slices, count: found.sliceCount, cookie: name)
     }
+  }
+
+  private func readAnswered(_ event: UnsafePointer<Event>) {
+    if countsRemotes && event.pointee.status == .ok {
+      countRemoteRead(regionTransfers[event.pointee.cookie], event.pointee.length)
+    }
+    regionTransfers.end(event.pointee.cookie, in: binding.domain)
   }
 
   /// A write that carries completion data is told to the target's program.

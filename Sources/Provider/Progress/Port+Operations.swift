@@ -32,7 +32,7 @@ extension Port {
   package func send(
     _ pieces: Pieces, to address: UInt64, kind: UInt64, tag: UInt64, data: UInt64, context: UInt, flags: UInt64
   ) -> Int {
-    var operationFlags = Self.operationFlags(flags)
+    var operationFlags = operationFlags(flags)
     if kind == FI_TAGGED { operationFlags.insert(.tagged) }
     let reported = OperationContext(context: context, flags: kind | FI_SEND | flags & FI_COMPLETION)
     var operation = Operation(
@@ -53,7 +53,7 @@ extension Port {
     let flags = direction == .read ? flags & ~(FI_INJECT | FI_REMOTE_CQ_DATA | FI_DELIVERY_COMPLETE) : flags
     let reported = OperationContext(context: context, flags: kind | flags & FI_COMPLETION)
     var operation = Operation(
-      kind: direction, flags: Self.operationFlags(flags), slices: pieces.first, sliceCount: pieces.count,
+      kind: direction, flags: operationFlags(flags), slices: pieces.first, sliceCount: pieces.count,
       cookie: reported.cookie)
     operation.data = data
     operation.segments = segments
@@ -62,13 +62,13 @@ extension Port {
   }
 
   @inline(__always)
-  private static func operationFlags(_ flags: UInt64) -> OperationFlags {
+  private func operationFlags(_ flags: UInt64) -> OperationFlags {
     var result: OperationFlags = []
     if flags & FI_REMOTE_CQ_DATA != 0 { result.insert(.remoteData) }
     if flags & FI_DELIVERY_COMPLETE != 0 { result.insert(.deliveryComplete) }
     if flags & FI_MATCH_COMPLETE != 0 { result.insert(.matchComplete) }
     if flags & FI_INJECT != 0 { result.insert(.inject) }
-    if flags & FI_COMPLETION == 0 { result.insert(.silent) }
+    if (flags | countedFlags) & FI_COMPLETION == 0 { result.insert(.silent) }
     return result
   }
 

@@ -16,12 +16,14 @@ package final class Port {
     package var addresses: Unmanaged<AddressVector>
     package var transmitQueue: Unmanaged<CompletionQueue>
     package var receiveQueue: Unmanaged<CompletionQueue>
+    package var counters: BoundCounters
     /// Of the address vector.
     var generation: UnsafePointer<UInt32>
 
     /// One completion queue may be missing; its operations are then refused.
     package init(
-      domain: Domain, addresses: AddressVector, transmitQueue: CompletionQueue, receiveQueue: CompletionQueue
+      domain: Domain, addresses: AddressVector, transmitQueue: CompletionQueue, receiveQueue: CompletionQueue,
+      counters: BoundCounters = BoundCounters()
     ) {
       self.domain = .passUnretained(domain)
       self.engine = .passUnretained(domain.engine)
@@ -29,6 +31,7 @@ package final class Port {
       generation = UnsafePointer(addresses.generationCell)
       self.transmitQueue = .passUnretained(transmitQueue)
       self.receiveQueue = .passUnretained(receiveQueue)
+      self.counters = counters
     }
   }
 
@@ -37,6 +40,11 @@ package final class Port {
   /// Flags of operations whose call takes none, and what is added to the flags of the others.
   package private(set) var transmitFlags: UInt64
   package let messageTransmitFlags: UInt64
+  /// What is counted at all; see Port+Counters.
+  let countsOperations: Bool
+  let countsRemotes: Bool
+  /// FI_COMPLETION where every operation's end is counted and none may be silent, else 0.
+  let countedFlags: UInt64
   /// Context 0, where messages and receives meet; `ownContext` keeps it alive.
   package let context: Unmanaged<ReceiveContext>
   private let ownContext: ReceiveContext
@@ -95,6 +103,10 @@ package final class Port {
     self.options = options
     messageTransmitFlags = options.messageTransmitFlags
     transmitFlags = options.transmitFlags | options.messageTransmitFlags
+    countsOperations = binding.counters.countTransmits
+    // The counters of regions count through endpoints with this capability.
+    countsRemotes = binding.counters.countRemotes || options.capabilities & FI_RMA_EVENT != 0
+    countedFlags = countsOperations ? FI_COMPLETION : 0
     let address = PeerAddress(words: socket.localAddress.words)
     self.socket = socket
     self.socket.scratch = batch.memory
@@ -102,8 +114,9 @@ package final class Port {
     ownContext =
       shared
       ?? ReceiveContext(
-        number: 0, engine: binding.engine, queue: binding.receiveQueue, options: options,
-        messages: configuration.inboundTransfers)
+        number: 0, engine: binding.engine, queue: binding.receiveQueue, counter: binding.counters.receive,
+        options: options, messages: configuration.inboundTransfers)
+    if binding.counters.receive != nil { ownContext.isCounted = true }
     sharing = shared == nil ? 0 : 1
     self.sharedTransmits = sharedTransmits.map { .passUnretained($0) }
     transmitLimit = options.transmitQueueSize

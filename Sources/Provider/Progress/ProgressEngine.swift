@@ -22,6 +22,9 @@ package final class ProgressEngine {
   /// Rounds in a row in which no socket had anything.
   private var emptyRounds: UInt32 = 0
 
+  /// Thresholds that the domain's counters have reached. Protected by the lock.
+  package var reached = ReachedThresholds()
+
   // Sleeping. Descriptors are made when somebody first sleeps.
   private let waiterLock = Lock()
   private var waiter: Waiter?
