@@ -287,16 +287,16 @@ CASE(selective_completion) {
 }
 
 static struct fid_cntr *counters[2][2];  // of a, then of b: sent, received
-static int counted;
+static int nodes_counted;
 
 static void bind_counters(struct node *node) {
   static const uint64_t kinds[] = {FI_SEND, FI_RECV};
   struct fi_cntr_attr attributes = {.events = FI_CNTR_EVENTS_COMP};
   for (int i = 0; i < 2; i++) {
-    assert_offered(fi_cntr_open(node->domain, &attributes, &counters[counted][i], NULL));
-    assert_offered(fi_ep_bind(node->ep, &counters[counted][i]->fid, kinds[i]));
+    assert_offered(fi_cntr_open(node->domain, &attributes, &counters[nodes_counted][i], NULL));
+    assert_offered(fi_ep_bind(node->ep, &counters[nodes_counted][i]->fid, kinds[i]));
   }
-  counted++;
+  nodes_counted++;
 }
 
 CASE(counted) {
