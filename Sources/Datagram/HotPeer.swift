@@ -16,6 +16,10 @@ struct HotPeer: ~Copyable {
   var splice: Splice?
   /// Receives in a row that did not look at the main socket.
   var turns = 0
+  /// There were so many that it has its turn now.
+  var isTurnOfMain = false
+  /// Times that nothing was there, since the main socket last had something.
+  var quietLooks: UInt32 = 0
   /// More than one datagram can be expected, so that a batch is worth asking for.
   var isBusy = false
   /// Pipes that the kernel did not serve.

@@ -103,7 +103,8 @@ extension UDPSocket {
     let hot = hotPeer!
     let hole = self.hole
     self.hole = nil
-    guard hot.pointee.turns < Self.hotTurns else {
+    hot.pointee.isTurnOfMain = hot.pointee.turns >= Self.hotTurns
+    guard !hot.pointee.isTurnOfMain else {
       hot.pointee.turns = 0
       return 0
     }
@@ -143,11 +144,26 @@ extension UDPSocket {
     return receiving.count
   }
 
+  /// Whether to look at the main socket after the hot peer's: every time at first, and seldom once it has been quiet for
+  /// a while, since a look costs more than the hot peer's own.
+  @inline(__always)
+  mutating func looksAtMain() -> Bool {
+    let hot = hotPeer!
+    hot.pointee.quietLooks &+= 1
+    return hot.pointee.quietLooks <= Self.looksBeforeQuiet || hot.pointee.quietLooks & 3 == 0
+      || hot.pointee.isTurnOfMain
+  }
+
+  /// Somebody other than the hot peer talks.
+  @inline(__always)
+  mutating func noteMainInput() { hotPeer?.pointee.quietLooks = 0 }
+
   @inline(__always)
   private mutating func take(_ length: Int, from source: SocketAddress) {
     if !receiving.accept(length: length, from: source) { statistics.truncated &+= 1 }
   }
 
   @inline(__always) private static var hotTurns: Int { 8 }
+  @inline(__always) private static var looksBeforeQuiet: UInt32 { 64 }
 }
 #endif

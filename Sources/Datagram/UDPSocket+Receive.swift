@@ -13,7 +13,7 @@ extension UDPSocket {
     #if os(Linux)
     if hotPeer != nil {
       let count = receiveHot()
-      if count > 0 { return count }
+      if count > 0 || !looksAtMain() { return count }
     }
     #endif
     hole = nil
@@ -23,7 +23,12 @@ extension UDPSocket {
       if result > 0 {
         receiving.isBusy = !receiving.isBusy || result > 1
         statistics.buffersReceived &+= UInt64(truncatingIfNeeded: result)
-        if receiving.count > 0 { return receiving.count }
+        if receiving.count > 0 {
+          #if os(Linux)
+          noteMainInput()
+          #endif
+          return receiving.count
+        }
         continue
       }
       if result == 0 || result == -Int(EAGAIN) || result == -Int(EWOULDBLOCK) { break }

@@ -5,6 +5,8 @@ import Packet
 enum SentFrameKind: UInt8, BitwiseCopyable {
   /// Bytes `offset ..< offset + length` of an outbound operation.
   case payload
+  /// Messages that are over, encoded: `length` bytes of them at `run`, in the buffer pool.
+  case run
   /// The TRANSFER_NOTIFY or READ_REQUEST of an outbound operation.
   case announcement
   /// OPERATION_DONE: `sequence`, `count` in `length`, `status`.
@@ -32,6 +34,11 @@ struct SentFrame: BitwiseCopyable {
   var sequence: UInt32 = 0
   var length: UInt32 = 0
   var offset: UInt64 = 0
+
+  var run: UnsafeMutableRawPointer {
+    get { UnsafeMutableRawPointer(bitPattern: UInt(truncatingIfNeeded: offset)).unsafelyUnwrapped }
+    set { offset = UInt64(UInt(bitPattern: newValue)) }
+  }
 
   init(_ kind: SentFrameKind) { self.kind = kind }
 }

@@ -51,6 +51,7 @@ extension TransportEndpoint {
   /// The socket was found empty: whoever asked for an early acknowledgement gets it now, since no answer of the program
   /// carried it. The others get theirs in time, from `handleTimeout`.
   package mutating func pollIdle(now: Instant) {
+    expectsMore = false
     while let connection = hurried.popFirst(in: connections) {
       if connection.pointee.unacknowledged > 0 && connection.pointee.acknowledgeSoon { acknowledgeAtOnce(connection) }
     }
@@ -141,6 +142,7 @@ extension TransportEndpoint {
       guard let entry = liveOperation(frame, connection) else { return }
       entry.pointee.frames -= 1
       completeIfAcknowledged(frame.slot)
+    case .run: runAcknowledged(frame, connection)
     case .done, .pull, .pullRead, .accept, .credit, .close: break
     }
   }
@@ -250,6 +252,7 @@ extension TransportEndpoint {
       if liveOperation(sentFrames[frame].pointee, connection) != nil {
         return connection.pointee.retransmit.append(frame, in: sentFrames)
       }
+    case .run: return connection.pointee.retransmit.append(frame, in: sentFrames)
     case .done, .pull, .pullRead: return connection.pointee.control.append(frame, in: sentFrames)
     case .accept: connection.pointee.needsAccept = true
     case .credit: connection.pointee.needsCredit = true

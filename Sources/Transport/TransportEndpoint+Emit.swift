@@ -56,7 +56,7 @@ extension TransportEndpoint {
 
   /// Adds a new frame to the packet's; false when the slab is exhausted.
   @inline(__always)
-  private mutating func append(_ frame: SentFrame, _ builder: inout PacketBuilder) -> Bool {
+  mutating func append(_ frame: SentFrame, _ builder: inout PacketBuilder) -> Bool {
     guard let index = sentFrames.allocate() else { return false }
     sentFrames[index].initialize(to: frame)
     builder.frames.append(index, in: sentFrames)
@@ -117,7 +117,7 @@ extension TransportEndpoint {
         isRead: true, operation: frame.sequence, token: entry.pointee.remoteSlot, transfer: frame.slot,
         limit: entry.pointee.limit
       ).encode(&builder.writer)
-    case .payload, .announcement, .accept, .credit, .close: return false
+    case .payload, .run, .announcement, .accept, .credit, .close: return false
     }
     return true
   }
@@ -129,6 +129,15 @@ extension TransportEndpoint {
     while !connection.pointee.retransmit.isEmpty {
       let index = connection.pointee.retransmit.popFirst(in: sentFrames)
       let frame = sentFrames[index].pointee
+      if frame.kind == .run {
+        guard resendRun(index, connection, &builder) else {
+          connection.pointee.retransmit.prepend(index, in: sentFrames)
+          return true
+        }
+        builder.frames.append(index, in: sentFrames)
+        builder.isEliciting = true
+        continue
+      }
       guard liveOperation(frame, connection) != nil else {
         sentFrames.free(index)
         continue
@@ -187,6 +196,7 @@ extension TransportEndpoint {
     _ connection: UnsafeMutablePointer<Connection>, _ builder: inout PacketBuilder, _ batch: inout TransmitBatch
   ) -> Bool {
     while connection.pointee.nextStart != .max {
+      if connection.pointee.nextStart != connection.pointee.operations.last { fillRun(connection, &builder) }
       let slot = connection.pointee.nextStart
       let entry = operations[slot]
       if !entry.pointee.isStarted && !mayStart(slot, connection) { return false }
@@ -231,7 +241,7 @@ extension TransportEndpoint {
   }
 
   /// Whether the peer's credit permits the operation; decides how it will travel.
-  private mutating func mayStart(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
+  mutating func mayStart(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
     let entry = operations[slot]
     guard distance(entry.pointee.sequence, from: connection.pointee.operationLimit) < 0 else { return false }
     if entry.pointee.kind == .read { return connection.pointee.readsOutstanding < connection.pointee.peer.maximumReads }
@@ -283,7 +293,8 @@ extension TransportEndpoint {
 
   // MARK: Encoding
 
-  private func flags(_ entry: UnsafeMutablePointer<OutboundOperation>) -> FrameFlags {
+  @inline(__always)
+  func flags(_ entry: UnsafeMutablePointer<OutboundOperation>) -> FrameFlags {
     var flags = FrameFlags.segments(Int(entry.pointee.segmentCount))
     if entry.pointee.flags.contains(.tagged) { flags.insert(.tagged) }
     if entry.pointee.flags.contains(.remoteData) { flags.insert(.remoteData) }
@@ -314,7 +325,7 @@ extension TransportEndpoint {
   }
 
   @inline(__always)
-  private func encodeFixedPart(
+  func encodeFixedPart(
     _ type: FrameType, _ flags: FrameFlags, length: Int, _ entry: UnsafeMutablePointer<OutboundOperation>,
     _ writer: inout ByteWriter
   ) {
@@ -325,7 +336,7 @@ extension TransportEndpoint {
   }
 
   @inline(__always)
-  private func encodeOptionalParts(_ entry: UnsafeMutablePointer<OutboundOperation>, _ writer: inout ByteWriter) {
+  func encodeOptionalParts(_ entry: UnsafeMutablePointer<OutboundOperation>, _ writer: inout ByteWriter) {
     if entry.pointee.flags.contains(.tagged) { writer.write(entry.pointee.tag) }
     if entry.pointee.flags.contains(.remoteData) { writer.write(entry.pointee.data) }
     if entry.pointee.context != 0 { writer.write(entry.pointee.context) }

@@ -152,6 +152,10 @@ extension TransportEndpoint {
     return false
   }
 
+  /// Whether the packet under way has frames left.
+  @inline(__always)
+  package var isInPacket: Bool { cursor.isActive && cursor.reader.remaining > 0 }
+
   /// The cookie of a posted operation that ended well, if that is what `pollEvent` would tell next: the same news in
   /// less time.
   @inline(__always)
@@ -164,6 +168,14 @@ extension TransportEndpoint {
     let cookie = entry.pointee.cookie
     release(slot)
     return cookie
+  }
+
+  /// How many silent operations have ended well since that was last told.
+  @inline(__always)
+  package mutating func takeSilentCompletions() -> Int {
+    let count = silentCompletions
+    silentCompletions = 0
+    return count
   }
 
   private mutating func nextCompletedOperation() -> Bool {
@@ -332,8 +344,9 @@ extension TransportEndpoint {
     }
     guard cursor.flags.contains(.acknowledgeSoon) else { return }
     acknowledgeSoon(connection)
-    // No answer of the program is worth waiting for that long: the sender can go on while this side's program works.
-    if cursor.orderedFrames >= Self.manyFrames { acknowledgeAtOnce(connection) }
+    // A stream's acknowledgement waits for what else is there, but for no answer of the program: the sender can go on
+    // while that works.
+    if cursor.orderedFrames >= Self.manyFrames { expectsMore = true }
   }
 }
 

@@ -180,6 +180,7 @@ extension TransportEndpoint {
   private mutating func free(_ queue: inout FrameQueue) {
     var frame = queue.popFirst(in: sentFrames)
     while frame != .max {
+      if sentFrames[frame].pointee.kind == .run { freeRun(sentFrames[frame].pointee) }
       sentFrames.free(frame)
       frame = queue.popFirst(in: sentFrames)
     }

@@ -43,6 +43,10 @@ public struct TransportEndpoint: ~Copyable {
   /// Those of them whose peer asked for it early.
   var hurried = ConnectionQueue(.toAcknowledge)
 
+  /// A packet of many messages has come since the socket was last found empty: it is worth looking for more, and when
+  /// there is none, `pollIdle` acknowledges.
+  package internal(set) var expectsMore = false
+
   // What is over, until `pollEvent` has told; `hasNews` when any of it may be there.
   var hasNews = false
   var completedOperations = IndexList()
@@ -157,6 +161,12 @@ public struct TransportEndpoint: ~Copyable {
 
   /// Gives buffers back that connections still hold when the endpoint goes away.
   private func releaseBuffers(of connection: UnsafeMutablePointer<Connection>) {
+    var packet = connection.pointee.sent.first
+    while packet != .max {
+      releaseRuns(of: sentPackets[packet].pointee.frames)
+      packet = sentPackets[packet].pointee.next
+    }
+    releaseRuns(of: connection.pointee.retransmit)
     var index = connection.pointee.operations.first
     while index != .max {
       operations[index].pointee.injected?.deallocate()
@@ -171,6 +181,14 @@ public struct TransportEndpoint: ~Copyable {
     while index != .max {
       staged[index].pointee.bytes.deallocate()
       index = staged[index].pointee.next
+    }
+  }
+
+  private func releaseRuns(of queue: FrameQueue) {
+    var frame = queue.first
+    while frame != .max {
+      if sentFrames[frame].pointee.kind == .run { sentFrames[frame].pointee.run.deallocate() }
+      frame = sentFrames[frame].pointee.next
     }
   }
 

@@ -79,6 +79,9 @@ package struct OperationFlags: OptionSet, BitwiseCopyable {
   package var waitsForTarget: Bool { contains(.deliveryComplete) || contains(.matchComplete) }
   /// Nobody wants to hear of its success: it counts in a `silentlyCompleted` event.
   package static var silent: OperationFlags { OperationFlags(rawValue: 32) }
+  /// May end as soon as its payload was copied and sent (FI_INJECT_COMPLETE): a failure after that is nobody's to tell. Of
+  /// a row of such messages the last one posted ends when all have been acknowledged.
+  package static var buffered: OperationFlags { OperationFlags(rawValue: 64) }
   /// The payload is copied; the program may reuse its memory at once (FI_INJECT).
   package static var inject: OperationFlags { OperationFlags(rawValue: 8) }
 }

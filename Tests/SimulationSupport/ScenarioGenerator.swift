@@ -125,6 +125,9 @@ package struct ScenarioGenerator {
       times[source] += makeGap()
       plan.time = times[source]
       makeFlags(&plan, deliveries)
+      if isBuffered(scenario.operations.count) && plan.kind == .message && !plan.flags.waitsForTarget {
+        plan.flags.insert(.buffered)
+      }
       makeMemory(&plan)
       if plan.kind == .message && random.chance(holds) {
         plan.holdFor = UInt64(random.logarithmic(100...3_000_000))
@@ -150,6 +153,13 @@ package struct ScenarioGenerator {
         scenario.operations[index].context = random.one(of: [0, 1, 2, 255, 0xFFFE])
       }
     }
+  }
+
+  /// Whether a message need not be acknowledged to be over: none, most or all of a run's. Drawn apart from the rest, which
+  /// registered seeds depend on.
+  private func isBuffered(_ index: Int) -> Bool {
+    let habit = mix(scenario.seed ^ 0x6275_6666)
+    return habit & 3 == 1 ? mix(habit &+ UInt64(index)) & 7 != 0 : habit & 3 > 1
   }
 
   private mutating func pick(_ weights: [Int]) -> OperationKind {

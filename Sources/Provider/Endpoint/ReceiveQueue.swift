@@ -174,6 +174,9 @@ package struct ReceiveQueue: ~Copyable {
   package var count: Int { Int(slab.count) }
   /// Receives that were looked at one by one beyond the first few of their kind.
   package var steps: UInt64 { tagged.steps &+ untagged.steps }
+  /// No receive waits for a message.
+  @inline(__always)
+  package var areAllTaken: Bool { tagged.first == .max && untagged.first == .max }
   /// Receives that may still be posted.
   package var available: Int { Int(slab.available) }
 

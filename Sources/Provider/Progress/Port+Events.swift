@@ -17,6 +17,10 @@ extension Port {
           return
         }
       }
+      if isPaused && transport.isInPacket {
+        isSuspended = true
+        return
+      }
       while !countsOperations, let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
       guard let event = transport.pollEvent(now: now) else { break }
       switch event.pointee.kind {
@@ -61,6 +65,8 @@ extension Port {
     guard let index = context.receives.take(tagged: isTagged, tag: event.pointee.tag, from: connection) else {
       return holdMessage(event, in: context)
     }
+    // What comes next had better wait until the program has posted other receives: it has something to read first.
+    if context.receives.areAllTaken { isPaused = true }
     context.assign(
       index, connection: connection, flags: event.pointee.flags, tag: event.pointee.tag, data: event.pointee.data)
     let slices = context.receives.slices(index)
@@ -143,7 +149,7 @@ extension Port {
   }
 
   @inline(__always)
-  private func operationSucceeded(_ operation: OperationContext) {
+  func operationSucceeded(_ operation: OperationContext) {
     outstanding &-= 1
     binding.transmitQueue._withUnsafeGuaranteedRef {
       if operation.flags & FI_COMPLETION != 0 {
@@ -158,7 +164,7 @@ extension Port {
 
   /// Operations of which the program wants to hear only when they fail.
   @inline(__always)
-  private func silentlyCompleted(_ count: Int) {
+  func silentlyCompleted(_ count: Int) {
     outstanding &-= count
     binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve(count) }
   }

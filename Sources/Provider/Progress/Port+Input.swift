@@ -12,19 +12,23 @@ extension Port {
   /// Returns whether the socket had anything.
   package func pump(_ now: Instant) -> Bool {
     guard batch.isEmpty || sendBatch(now) else { return false }
+    isPaused = false
     var isEmpty = false
     if inputIndex >= inputCount {
       isEmpty = !takeInput(now)
       if socket.errorsPending { takeErrors(now) }
     }
     processInput(now)
-    // The datagrams of a large transfer come one by one from the hot peer, and seldom alone.
-    var patience = Self.placedInputs
-    while patience > 0, placement != nil, inputIndex >= inputCount, takeInput(now) {
+    // The datagrams of a large transfer come one by one from the hot peer, and seldom alone; so do those of a stream,
+    // whose sender is told where it stands once no more is there.
+    var isIdle = isEmpty
+    var patience = Self.furtherInputs
+    while patience > 0, placement != nil || transport.expectsMore, inputIndex >= inputCount, !isPaused, !isIdle {
+      isIdle = !takeInput(now)
       processInput(now)
       patience -= 1
     }
-    if isEmpty { transport.pollIdle(now: now) }
+    if isIdle { transport.pollIdle(now: now) }
     transport.handleTimeout(now: now)
     drain(now)
     if transport.wantsTransmit { flush(now) }
@@ -86,6 +90,7 @@ extension Port {
       let datagrams = socket.datagram(inputIndex)
       let source = PeerAddress(words: datagrams.source.words)
       while inputOffset < datagrams.length {
+        if isPaused { return }
         let length = min(datagrams.segmentSize, datagrams.length - inputOffset)
         let bytes = UnsafeRawBufferPointer(start: datagrams.base + inputOffset, count: length)
         inputOffset += length
@@ -99,6 +104,9 @@ extension Port {
     }
   }
 
+  /// Whether received messages wait until the program has posted receives: it has others to look at first.
+  package var mustContinue: Bool { isPaused && inputIndex < inputCount }
+
   /// How many more such datagrams are taken in one round.
-  @inline(__always) private static var placedInputs: Int { 7 }
+  @inline(__always) private static var furtherInputs: Int { 7 }
 }

@@ -33,6 +33,9 @@ extension Port {
     _ pieces: Pieces, to address: UInt64, kind: UInt64, tag: UInt64, data: UInt64, context: UInt, flags: UInt64
   ) -> Int {
     var operationFlags = operationFlags(flags)
+    if flags & (FI_TRANSMIT_COMPLETE | FI_DELIVERY_COMPLETE | FI_MATCH_COMPLETE) == 0 {
+      operationFlags.insert(.buffered)
+    }
     if kind == FI_TAGGED { operationFlags.insert(.tagged) }
     let reported = OperationContext(context: context, flags: kind | FI_SEND | flags & FI_COMPLETION)
     var operation = Operation(
@@ -90,6 +93,7 @@ extension Port {
     outstanding &+= 1
     queuedBytes &+= length &+ Self.frameHeader
     queuedOperations &+= 1
+    if !operation.flags.contains(.buffered) || length > transport.longestInRun { queuedWaiting &+= 1 }
     if flags & FI_MORE == 0 { flushIfDue() }
     return 0
   }

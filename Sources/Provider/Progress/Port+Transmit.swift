@@ -19,10 +19,11 @@ extension Port {
     }
   }
 
-  /// Whether half of what was posted waits here, and it is enough to be worth a call.
+  /// Whether half of what was posted waits here, and it is enough to be worth a call. What ends when it is sent does not
+  /// count: the program can go on without the peer.
   @inline(__always)
   private var isHalfQueued: Bool {
-    queuedOperations >= Self.flushOperations && queuedOperations &* 2 >= outstanding
+    queuedWaiting >= Self.flushOperations && queuedWaiting &* 2 >= outstanding
   }
 
   /// Whether the last flush was a while ago. The counter is slow to read: a long row of operations looks at every
@@ -36,14 +37,24 @@ extension Port {
   func flush(_ now: Instant) {
     queuedBytes = 0
     queuedOperations = 0
+    queuedWaiting = 0
     lastFlush = Ticks.now()
     guard batch.isEmpty || sendBatch(now) else { return }
     while transport.wantsTransmit && transport.pollTransmit(into: &batch, now: now) {
       guard sendBatch(now) else { break }
     }
+    if batch.isEmpty && !countsOperations { takeCompletions() }
     guard binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep }) else { return }
     let deadline = transport.nextTimeout()
     binding.engine._withUnsafeGuaranteedRef { $0.deadlineMoved(deadline) }
+  }
+
+  /// Reports messages that were over once they were sent.
+  @inline(__always)
+  private func takeCompletions() {
+    while let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
+    let silent = transport.takeSilentCompletions()
+    if silent > 0 { silentlyCompleted(silent) }
   }
 
   /// Sends the batch, or the rest of it; false when the socket takes no more for now. The batch stays until it is out,

@@ -73,9 +73,10 @@ package final class Port {
   var sentSegments = 0
   /// Since when the socket takes nothing; 0 while it does.
   var blockedSince: Instant = 0
-  /// Bytes, and operations, posted and not yet offered to the socket.
+  /// Bytes, and operations, posted and not yet offered to the socket; and those of them whose end waits for the peer.
   var queuedBytes = 0
   var queuedOperations = 0
+  var queuedWaiting = 0
   /// When that was, in `Ticks`: programs that send without polling have it done again a moment later.
   var lastFlush: UInt64 = 0
 
@@ -88,6 +89,8 @@ package final class Port {
   var inputOffset = 0
   /// The completion queue is full: the events of the current datagram wait until the program has read.
   var isSuspended = false
+  /// The last posted receive was taken in this round, which ends with it.
+  var isPaused = false
   /// Room in the receive queue for the completion of a write that nobody posted a receive for.
   var hasSpareCompletion = false
   let takesRemoteWrites: Bool

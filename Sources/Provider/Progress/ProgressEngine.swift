@@ -164,6 +164,7 @@ package final class ProgressEngine {
       ports[index]._withUnsafeGuaranteedRef {
         if $0.hasWork { $0.flush(now) }
         deadline = min(deadline, $0.hasWork ? now &+ Self.retryInterval : $0.nextTimeout)
+        if $0.mustContinue { deadline = now }
       }
     }
     if datagramPorts.count > 0 { deadline = min(deadline, datagramPorts.prepareToSleep(waiter)) }
@@ -185,6 +186,7 @@ package final class ProgressEngine {
       ports[index]._withUnsafeGuaranteedRef {
         if $0.hasWork { $0.flush(now) }
         next = min(next, $0.hasWork ? now &+ Self.retryInterval : $0.nextTimeout)
+        if $0.mustContinue { next = now }
       }
     }
     if datagramPorts.count > 0 { next = min(next, datagramPorts.prepareToSleep(waiter)) }
