@@ -43,6 +43,31 @@ ssize_t platform_recvmmsg(int fd, struct platform_mmsghdr *messages, unsigned co
 
 #endif
 
+// MARK: Multicast
+
+ssize_t platform_multicast_membership(int fd, const struct sockaddr *group, unsigned interface, bool joins) {
+  bool version6 = group->sa_family == AF_INET6;
+  struct group_req request;
+  memset(&request, 0, sizeof request);
+  request.gr_interface = interface;
+  memcpy(&request.gr_group, group, version6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
+  int level = version6 ? IPPROTO_IPV6 : IPPROTO_IP;
+#if defined(IP_MULTICAST_ALL)
+  // Otherwise the socket would get what goes to the groups of other sockets of this host, too.
+  if (!version6) (void)platform_setsockopt_int(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+#endif
+  return platform_result(
+      setsockopt(fd, level, joins ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request, sizeof request));
+}
+
+ssize_t platform_multicast_interface(int fd, int family, unsigned interface) {
+  if (family == AF_INET6) return platform_setsockopt_int(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)interface);
+  struct ip_mreqn request;
+  memset(&request, 0, sizeof request);
+  request.imr_ifindex = (int)interface;
+  return platform_result(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request));
+}
+
 // MARK: Files that processes share
 
 ssize_t platform_shared_open(const char *path, bool creates, bool writes) {

@@ -124,6 +124,11 @@ package struct UDPSocketOptions {
   package var connects = true
   /// Send large datagrams to it by reference where that is possible, once ``UDPSocket/scratch`` is set.
   package var splices = true
+  /// Send and receive single datagrams of whatever size the program says: no segmentation, no errors of the network, no
+  /// connected socket, and fragments where a path needs them. The members above are then ignored.
+  package var plain = false
+  /// Let other sockets be bound to the same address (SO_REUSEADDR), as the members of a multicast group on one host are.
+  package var shared = false
   /// Use only what POSIX has, as on systems that are not Linux.
   package var portable = false
   /// Buffers for one call to `receive`, and bytes of each; with receive offload each has at least 65535 bytes.

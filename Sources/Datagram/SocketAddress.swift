@@ -140,6 +140,12 @@ extension SocketAddress {
   /// Bytes of the longest address this type stores, sockaddr_in6.
   package static let sockaddrCapacity = 28
 
+  /// Reads a sockaddr_in or sockaddr_in6 at any alignment; nil for another family.
+  package init?(sockaddr: UnsafeRawPointer) {
+    let isVersion6 = Int32(sockaddr.loadUnaligned(as: CPlatform.sockaddr.self).sa_family) == AF_INET6
+    self.init(sockaddr: sockaddr, length: isVersion6 ? Self.sockaddrCapacity : MemoryLayout<sockaddr_in>.size)
+  }
+
   /// Reads a sockaddr_in or sockaddr_in6 of `length` bytes at any alignment; nil for another family or too few bytes.
   package init?(sockaddr: UnsafeRawPointer, length: Int) {
     guard length >= MemoryLayout<CPlatform.sockaddr>.size else { return nil }

@@ -84,8 +84,22 @@ enum Syscall {
   }
 
   @inline(never)
-  static func recvmsg(_ descriptor: Int32, _ message: UnsafeMutablePointer<msghdr>) -> Int {
-    call(.recvmsg, descriptor) { _ in platform_recvmsg(descriptor, message, 0) }
+  static func recvmsg(_ descriptor: Int32, _ message: UnsafeMutablePointer<msghdr>, flags: Int32 = 0) -> Int {
+    call(.recvmsg, descriptor) { _ in platform_recvmsg(descriptor, message, flags) }
+  }
+
+  @inline(never)
+  static func changeMembership(
+    _ descriptor: Int32, group: UnsafeRawPointer, interface: UInt32, joins: Bool
+  ) -> Int {
+    call(.socketOption, descriptor) { _ in
+      platform_multicast_membership(descriptor, group.assumingMemoryBound(to: sockaddr.self), interface, joins)
+    }
+  }
+
+  @inline(never)
+  static func setMulticastInterface(_ descriptor: Int32, family: Int32, interface: UInt32) -> Int {
+    call(.socketOption, descriptor) { _ in platform_multicast_interface(descriptor, family, interface) }
   }
 
   #if os(Linux)
@@ -97,9 +111,11 @@ enum Syscall {
   }
 
   @inline(never)
-  static func recvmmsg(_ descriptor: Int32, _ messages: UnsafeMutablePointer<platform_mmsghdr>, _ count: Int) -> Int {
+  static func recvmmsg(
+    _ descriptor: Int32, _ messages: UnsafeMutablePointer<platform_mmsghdr>, _ count: Int, flags: Int32 = 0
+  ) -> Int {
     call(.recvmmsg, descriptor, count: count) { count in
-      platform_recvmmsg(descriptor, messages, UInt32(truncatingIfNeeded: count), 0)
+      platform_recvmmsg(descriptor, messages, UInt32(truncatingIfNeeded: count), flags)
     }
   }
 

@@ -59,7 +59,7 @@ public struct UDPSocket: ~Copyable {
     let descriptor = Int32(result)
     let bound: SocketAddress
     do throws(SystemError) {
-      bound = try bind(descriptor, address)
+      bound = try bind(descriptor, address, shared: options.shared)
     } catch {
       Syscall.close(descriptor)
       throw error
@@ -93,10 +93,11 @@ public struct UDPSocket: ~Copyable {
     let family = bound.family.systemValue
     receiveBufferSize = Self.resize(descriptor, receive: true, options.receiveBufferSize)
     sendBufferSize = Self.resize(descriptor, receive: false, options.sendBufferSize)
-    forbidsFragmentation = Syscall.setPathMTUProbe(descriptor, family: family) >= 0
+    forbidsFragmentation = !options.plain && Syscall.setPathMTUProbe(descriptor, family: family) >= 0
     #if os(Linux)
     portable = options.portable
-    let features = options.portable ? Features() : Self.enableFeatures(descriptor, family, options)
+    let isSimple = options.portable || options.plain
+    let features = isSimple ? Features() : Self.enableFeatures(descriptor, family, options)
     #else
     portable = true
     let features = Features()
@@ -109,7 +110,7 @@ public struct UDPSocket: ~Copyable {
     #if os(Linux)
     hotPeer = nil
     hotPeerOptions = options
-    hotPeerSearch.isOver = portable || !options.connects
+    hotPeerSearch.isOver = isSimple || !options.connects
     #endif
     faults = options.faults.isActive ? .allocate(capacity: 1) : nil
     faults?.initialize(to: FaultInjector(options.faults, socket: FaultInjector.nextSocket()))
@@ -132,7 +133,13 @@ public struct UDPSocket: ~Copyable {
     var errors = false
   }
 
-  private static func bind(_ descriptor: Int32, _ address: SocketAddress) throws(SystemError) -> SocketAddress {
+  private static func bind(
+    _ descriptor: Int32, _ address: SocketAddress, shared: Bool
+  ) throws(SystemError) -> SocketAddress {
+    if shared {
+      let result = Syscall.setOption(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+      if result < 0 { throw SystemError(result: result) }
+    }
     if address.family == .ipv6 {
       let result = Syscall.setOption(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
       if result < 0 { throw SystemError(result: result) }

@@ -25,6 +25,7 @@ extension lfp_poll: Handle { typealias Object = PollSet }
 extension lfp_av: Handle { typealias Object = AddressVector }
 extension lfp_mr: Handle { typealias Object = MemoryRegion }
 extension lfp_ep: Handle { typealias Object = Endpoint }
+extension lfp_mc: Handle { typealias Object = GroupMembership }
 extension lfp_srx: Handle { typealias Object = SharedReceiveContext }
 extension lfp_stx: Handle { typealias Object = SharedTransmitContext }
 

@@ -2,7 +2,7 @@ import CFabric
 import Datagram
 import Provider
 
-// Names of endpoints: fi_cm(3). Connections belong to endpoints of other types.
+// Names of endpoints, and groups: fi_cm(3). Connections belong to endpoints of other types.
 
 /// fi_cm(3), fi_setname: before fi_enable only.
 private func cm_setname(
@@ -32,3 +32,51 @@ nonisolated(unsafe) var connectionOps = fi_ops_cm(
   size: MemoryLayout<fi_ops_cm>.size, setname: cm_setname, getname: cm_getname, getpeer: no_cm_getpeer,
   connect: no_cm_connect, listen: no_cm_listen, accept: no_cm_accept, reject: no_cm_reject,
   shutdown: no_cm_shutdown, join: no_cm_join)
+
+// MARK: Groups
+
+/// fi_cm(3), fi_join, of datagram endpoints. The address has no length beside it; its family says.
+private func cm_join(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ addr: UnsafeRawPointer?, _ flags: UInt64,
+  _ mc: UnsafeMutablePointer<UnsafeMutablePointer<fid_mc>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    if flags & FI_COLLECTIVE != 0 { throw .notImplemented }
+    guard let addr, let mc, let address = SocketAddress(sockaddr: addr) else { throw .invalidArgument }
+    let endpoint = object(ep, lfp_ep.self)
+    let number = try endpoint.join(address, flags: flags)
+    do throws(FabricError) {
+      let handle = try makeHandle(GroupMembership(endpoint, number), lfp_mc.self) {
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_MC), context: context, ops: &groupBaseOps)
+        $0.fid.fi_addr = number
+      }
+      let group = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid.self)
+      do throws(FabricError) {
+        try endpoint.reportJoin(group, context)
+      } catch {
+        destroyHandle(group, lfp_mc.self)
+        throw error
+      }
+      mc.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_mc.self)
+    } catch {
+      endpoint.leave(number)
+      throw error
+    }
+  }
+}
+
+/// fi_cm(3), fi_close: leaves the group.
+private func mc_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  object(fid, lfp_mc.self).close()
+  destroyHandle(fid, lfp_mc.self)
+  return 0
+}
+
+nonisolated(unsafe) private var groupBaseOps = fi_ops(
+  size: MemoryLayout<fi_ops>.size, close: mc_close, bind: no_bind, control: no_control, ops_open: no_ops_open,
+  tostr: no_tostr, ops_set: no_ops_set)
+
+nonisolated(unsafe) var groupOps = fi_ops_cm(
+  size: MemoryLayout<fi_ops_cm>.size, setname: cm_setname, getname: cm_getname, getpeer: no_cm_getpeer,
+  connect: no_cm_connect, listen: no_cm_listen, accept: no_cm_accept, reject: no_cm_reject,
+  shutdown: no_cm_shutdown, join: cm_join)

@@ -9,14 +9,16 @@ func domain_endpoint(
   status { () throws(FabricError) in
     guard let info, let ep else { throw .invalidArgument }
     let endpoint = try Endpoint(object(domain, lfp_domain.self), info)
+    let isDatagram = endpoint.type == .dgram
     do throws(FabricError) {
       let handle = try makeHandle(endpoint, lfp_ep.self) {
         $0.fid.fid = fid(fclass: Int(FI_CLASS_EP), context: context, ops: &endpointBaseOps)
-        $0.fid.ops = UnsafeMutablePointer(&endpointOps)
-        $0.fid.cm = UnsafeMutablePointer(&connectionOps)
+        $0.fid.ops = isDatagram ? UnsafeMutablePointer(&datagramEndpointOps) : UnsafeMutablePointer(&endpointOps)
+        $0.fid.cm = isDatagram ? UnsafeMutablePointer(&groupOps) : UnsafeMutablePointer(&connectionOps)
         $0.fid.msg = UnsafeMutablePointer(&disabledMessageOps)
-        $0.fid.tagged = UnsafeMutablePointer(&disabledTaggedOps)
-        $0.fid.rma = UnsafeMutablePointer(&disabledRemoteMemoryOps)
+        $0.fid.tagged = isDatagram ? UnsafeMutablePointer(&noTaggedMessages) : UnsafeMutablePointer(&disabledTaggedOps)
+        $0.fid.rma =
+          isDatagram ? UnsafeMutablePointer(&noRemoteMemory) : UnsafeMutablePointer(&disabledRemoteMemoryOps)
         $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
         $0.fid.collective = UnsafeMutablePointer(&noCollectives)
       }
@@ -40,7 +42,11 @@ func domain_endpoint2(
 
 /// fi_endpoint(3), fi_close
 private func ep_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
-  object(fid, lfp_ep.self).close()
+  let endpoint = object(fid, lfp_ep.self)
+  if endpoint.hasGroups {
+    return FabricError.busy.because(.endpointControl, "the endpoint is still a member of groups", in: "fi_close").result
+  }
+  endpoint.close()
   destroyHandle(fid, lfp_ep.self)
   return 0
 }
@@ -83,6 +89,10 @@ private func ep_control(
       let handle = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: lfp_ep.self)
       handle.pointee.receiver = endpoint.receiver?.toOpaque()
       let ep = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
+      if endpoint.type == .dgram {
+        ep.pointee.msg = UnsafeMutablePointer(&datagramMessageOps)
+        return
+      }
       ep.pointee.msg =
         endpoint.sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
       ep.pointee.tagged =
@@ -114,7 +124,7 @@ private func ep_cancel(_ fid: UnsafeMutablePointer<fid>?, _ context: UnsafeMutab
 }
 
 /// fi_endpoint(3), fi_getopt
-private func ep_getopt(
+func ep_getopt(
   _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeMutableRawPointer?,
   _ optlen: UnsafeMutablePointer<Int>?
 ) -> Int32 {
@@ -126,7 +136,7 @@ private func ep_getopt(
 }
 
 /// fi_endpoint(3), fi_setopt
-private func ep_setopt(
+func ep_setopt(
   _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeRawPointer?, _ optlen: Int
 ) -> Int32 {
   status { () throws(FabricError) in

@@ -287,6 +287,7 @@ static void apply_key(const char *key, uint8_t **bytes, size_t *size) {
 
 static void apply_setup(struct fi_info *hints, const struct setup *setup) {
   hints->caps = setup->caps ? setup->caps : FI_MSG | FI_TAGGED | FI_RMA;
+  if (setup->ep_type) hints->ep_attr->type = setup->ep_type;
   hints->domain_attr->mr_mode = setup->mr_mode;
   hints->domain_attr->data_progress = setup->progress;
   hints->domain_attr->threading = setup->threading;

@@ -105,6 +105,7 @@ void *allocate(size_t length);
 struct node;
 struct setup {
   uint64_t caps;
+  enum fi_ep_type ep_type;  // default FI_EP_RDM
   uint32_t version;
   int mr_mode;
   const char *node;

@@ -30,7 +30,10 @@ struct Entries {
     head = try found!.get()
   }
 
-  var all: [fi_info] {
+  /// The entries for endpoints of the first one's type.
+  var all: [fi_info] { every.filter { $0.ep_attr.pointee.type == first.ep_attr.pointee.type } }
+  /// The entries for endpoints of all types.
+  var every: [fi_info] {
     var list: [fi_info] = []
     var next: UnsafeMutablePointer<fi_info>? = head
     while let info = next {
@@ -69,6 +72,28 @@ func code(_ body: () throws(FabricError) -> Void) -> Int32 {
 let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
 
 @Suite struct DiscoveryTests {
+  @Test func datagramEndpointsHaveEntriesOfTheirOwn() throws {
+    let entries = try Entries()
+    let datagrams = entries.every.filter { $0.ep_attr.pointee.type == FI_EP_DGRAM }
+    #expect(datagrams.count == entries.all.count)
+    let hints = try Hints()
+    hints.endpoint.pointee.type = FI_EP_DGRAM
+    let info = try Entries(hints: hints).first
+    let offered = FI_MSG | FI_SEND | FI_RECV | FI_SOURCE | FI_MULTICAST
+    #expect(info.caps & ~(FI_LOCAL_COMM | FI_REMOTE_COMM) == offered)
+    #expect(info.ep_attr.pointee.protocol == UInt32(FI_PROTO_UDP))
+    #expect(info.ep_attr.pointee.max_msg_size == 1472)
+    #expect(info.tx_attr.pointee.inject_size == 1472)
+    #expect(info.ep_attr.pointee.msg_prefix_size == 0)
+    #expect(info.domain_attr.pointee.cq_data_size == 0)
+    for caps in [FI_TAGGED, FI_RMA, FI_ATOMIC, FI_DIRECTED_RECV] {
+      let other = try Hints()
+      other.endpoint.pointee.type = FI_EP_DGRAM
+      other.info.pointee.caps = FI_MSG | caps
+      #expect(code { () throws(FabricError) in _ = try Entries(hints: other) } == -FI_ENODATA)
+    }
+  }
+
   @Test func oneEntryPerInterfaceAndFamilyWithLoopbackLast() throws {
     let entries = try Entries()
     var seen: Set<String> = []

@@ -236,6 +236,15 @@ static inline int platform_getaddrinfo(
   return code;
 }
 
+// MARK: Multicast
+
+/// Has a socket join a group on the interface with index `interface`, 0 for the one that routing says, or leave it.
+/// Returns 0 or -errno. RFC 3678, section 5.
+ssize_t platform_multicast_membership(int fd, const struct sockaddr *group, unsigned interface, bool joins)
+    PLATFORM_HIDDEN;
+/// Has a socket send to groups through an interface. Returns 0 or -errno. IP_MULTICAST_IF, IPV6_MULTICAST_IF.
+ssize_t platform_multicast_interface(int fd, int family, unsigned interface) PLATFORM_HIDDEN;
+
 // MARK: Control messages, cmsg(3)
 
 static inline size_t platform_cmsg_space(size_t length) { return CMSG_SPACE(length); }

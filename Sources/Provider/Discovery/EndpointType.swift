@@ -36,9 +36,9 @@ package enum EndpointType: Equatable {
   /// The types that fi_getinfo lists under a provider's name, the first one first.
   package static func offered(as name: ProviderName) -> [EndpointType] {
     switch name {
-    case .polyfill, .sockets: [.rdm]
+    case .polyfill, .sockets: [.rdm, .dgram]
     case .tcp: [.rdm]
-    case .udp: [.rdm]
+    case .udp: [.dgram, .rdm]
     case .tcpRxm, .udpRxd: [.rdm]
     }
   }
@@ -65,7 +65,7 @@ package enum EndpointType: Equatable {
     switch self {
     case .rdm: Capabilities.transmit
     case .msg: Capabilities.transmit & ~Self.needsAddressVector
-    case .dgram: FI_MSG | FI_SEND
+    case .dgram: FI_MSG | FI_SEND | FI_MULTICAST
     }
   }
 
@@ -88,7 +88,7 @@ package enum EndpointType: Equatable {
 
   /// Operation flags that an endpoint takes as its defaults.
   package var transmitFlags: UInt64 {
-    self == .dgram ? FI_INJECT | FI_INJECT_COMPLETE | FI_COMPLETION : Capabilities.transmitFlags
+    self == .dgram ? FI_INJECT | FI_INJECT_COMPLETE | FI_COMPLETION | FI_MULTICAST : Capabilities.transmitFlags
   }
   package var receiveFlags: UInt64 { self == .dgram ? FI_COMPLETION : Capabilities.receiveFlags }
 
@@ -103,6 +103,8 @@ package enum EndpointType: Equatable {
   package var injectSize: Int { self == .dgram ? Self.datagramPayload : Capabilities.injectSize }
   package var remoteIovLimit: Int { self == .dgram ? 0 : Capabilities.remoteIovLimit }
   package var completionDataSize: Int { self == .dgram ? 0 : Capabilities.completionDataSize }
+  package var authorizationKeySize: Int { self == .dgram ? 0 : Capabilities.authorizationKeySize }
+  package var keysPerEndpoint: Int { self == .dgram ? 0 : Capabilities.keysPerEndpoint }
   package var tagFormat: UInt64 { self == .dgram ? 0 : Capabilities.tagFormat }
 
   /// An Ethernet frame's worth over IPv4.

@@ -71,12 +71,12 @@ package struct HintCheck {
     if exceeds(domain.mr_cnt, Capabilities.memoryRegionCount) { return "mr_cnt is too large" }
     if domain.caps & ~Capabilities.domain != 0 { return "a domain capability is not offered" }
     if exceeds(domain.max_err_data, Capabilities.maximumErrorData) { return "max_err_data is too large" }
-    if domain.auth_key_size != Capabilities.vectorKeys || version < APIVersion(1, 20) {
-      if exceeds(domain.auth_key_size, Capabilities.authorizationKeySize) { return "the authorization key is too long" }
+    if domain.auth_key_size != Capabilities.vectorKeys || type.keysPerEndpoint == 0 || version < APIVersion(1, 20) {
+      if exceeds(domain.auth_key_size, type.authorizationKeySize) { return "the authorization key is too long" }
     } else if let endpoint = hints.ep_attr?.pointee, endpoint.auth_key_size != 0 {
       return "an endpoint's key does not go with FI_AV_AUTH_KEY"
     }
-    if version >= APIVersion(1, 20) && exceeds(domain.max_ep_auth_key, Capabilities.keysPerEndpoint) {
+    if version >= APIVersion(1, 20) && exceeds(domain.max_ep_auth_key, type.keysPerEndpoint) {
       return "an endpoint cannot have so many authorization keys"
     }
     if version >= APIVersion(2, 0) && domain.max_group_id != 0 { return "peer groups are not offered" }
@@ -100,7 +100,7 @@ package struct HintCheck {
         || exceeds(endpoint.max_order_waw_size, type.maximumOrderWAW)
       if tooLarge { return "a max_order size is too large" }
     }
-    if version >= APIVersion(1, 5) && exceeds(endpoint.auth_key_size, Capabilities.authorizationKeySize) {
+    if version >= APIVersion(1, 5) && exceeds(endpoint.auth_key_size, type.authorizationKeySize) {
       return "the authorization key is too long"
     }
     return nil
@@ -143,7 +143,7 @@ package struct HintCheck {
 
   /// A number of contexts, or FI_SHARED_CONTEXT.
   private func isOffered(contexts count: Int) -> Bool {
-    count == EndpointOptions.sharedContext || !exceeds(count, 1)
+    !exceeds(count, 1) || count == EndpointOptions.sharedContext && type != .dgram
   }
 
   /// Compares as size_t, which Swift imports as a signed number.

@@ -149,7 +149,7 @@ package struct ProviderInfo {
     attributes.pointee.mr_cnt = Capabilities.memoryRegionCount
     let requested = hints.map { $0.caps | ($0.domain_attr?.pointee.caps ?? 0) } ?? 0
     attributes.pointee.caps = requested == 0 ? Capabilities.domain : domainCapabilities(requested)
-    attributes.pointee.max_ep_auth_key = Capabilities.keysPerEndpoint
+    attributes.pointee.max_ep_auth_key = type.keysPerEndpoint
     if let hint, version >= APIVersion(1, 5) {
       attributes.pointee.auth_key = try InfoMemory.key(hint.auth_key, hint.auth_key_size)
       attributes.pointee.auth_key_size = hint.auth_key_size

@@ -3,21 +3,25 @@ import CPlatform
 import Datagram
 import Transport
 
-/// A reliable datagram endpoint: FI_EP_RDM.
+/// An endpoint: reliable datagrams (FI_EP_RDM), or plain ones (FI_EP_DGRAM).
 ///
-/// It has a socket, and so an address, from the start; what it is bound to becomes a `Port` when it is enabled. The data
-/// path is the port's. All state is protected by the engine's lock.
+/// It has a socket, and so an address, from the start; what it is bound to becomes a `Port`, or a `DatagramPort`, when it
+/// is enabled. The data path is the port's. All state is protected by the engine's lock.
 ///
 /// Man page: fi_endpoint(3)
 package final class Endpoint {
   package let domain: Domain
-  private var options: EndpointOptions
+  package let type: EndpointType
+  var options: EndpointOptions
   private let addressFamily: AddressFamily
   /// Until `enable`; the port has it afterwards.
-  private var socket: UDPSocket?
+  var socket: UDPSocket?
   private var port: Port?
   /// For the data path, whose tables are in use only while there is a port.
   package private(set) var portReference: Unmanaged<Port>?
+  /// Likewise, of a datagram endpoint.
+  var datagramPort: DatagramPort?
+  package internal(set) var datagramPortReference: Unmanaged<DatagramPort>?
 
   private var transmitQueue: CompletionQueue?
   private var receiveQueue: CompletionQueue?
@@ -25,7 +29,7 @@ package final class Endpoint {
   /// Takes the place of completion queues where operations are only counted.
   private var discardingQueue: CompletionQueue?
   private var addresses: AddressVector?
-  private var eventQueue: EventQueue?
+  private(set) var eventQueue: EventQueue?
   private var sharedReceives: SharedReceiveContext?
   private var sharedTransmits: SharedTransmitContext?
 
@@ -35,19 +39,24 @@ package final class Endpoint {
   /// Throws FI_EINVAL for attributes that this provider never offers and for several contexts, FI_EADDRINUSE,
   /// FI_EADDRNOTAVAIL and others that bind(2) knows.
   package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
-    var options = try Self.options(info)
+    var (type, options) = try Self.options(info)
     // Before 2.0 the bit was FI_VARIABLE_MSG, which asks for nothing that is not there anyway.
     if domain.fabric.apiVersion < APIVersion(2, 0) { options.capabilities &= ~FI_EXACT_DIRECTED_RECV }
     options.key = try Self.key(info, domain)
+    if type == .dgram && (options.key != nil || domain.hasVectorKeys) {
+      throw .invalidArgument.because(.endpointControl, "datagrams carry no authorization key", in: "fi_endpoint")
+    }
     let address = try Self.sourceAddress(info)
-    self.init(domain, options, address.family, try EndpointSocket.open(at: address))
+    self.init(domain, type, options, address.family, try EndpointSocket.open(at: address, plain: type == .dgram))
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
   private init(
-    _ domain: Domain, _ options: EndpointOptions, _ addressFamily: AddressFamily, _ socket: consuming UDPSocket
+    _ domain: Domain, _ type: EndpointType, _ options: EndpointOptions, _ addressFamily: AddressFamily,
+    _ socket: consuming UDPSocket
   ) {
     self.domain = domain
+    self.type = type
     self.options = options
     self.addressFamily = addressFamily
     self.socket = consume socket
@@ -56,17 +65,19 @@ package final class Endpoint {
     domain.engine.unlock()
   }
 
-  package var isEnabled: Bool { port != nil }
+  package var isEnabled: Bool { port != nil || datagramPort != nil }
   /// Where receives are posted; nil until the endpoint is enabled.
   package var receiver: Unmanaged<ReceiveContext>? { port?.context }
 
   // MARK: Attributes
 
-  private static func options(_ info: UnsafePointer<fi_info>) throws(FabricError) -> EndpointOptions {
+  private static func options(
+    _ info: UnsafePointer<fi_info>
+  ) throws(FabricError) -> (EndpointType, EndpointOptions) {
     guard let endpoint = info.pointee.ep_attr?.pointee, let transmit = info.pointee.tx_attr?.pointee,
       let receive = info.pointee.rx_attr?.pointee
     else { throw .invalidArgument }
-    guard let type = EndpointType(endpoint.type), type == .rdm,
+    guard let type = EndpointType(endpoint.type), type == .rdm || type == .dgram,
       info.pointee.caps & ~type.all == 0
     else {
       throw .invalidArgument
@@ -74,6 +85,9 @@ package final class Endpoint {
     var options = EndpointOptions()
     options.sharesTransmits = endpoint.tx_ctx_cnt == EndpointOptions.sharedContext
     options.sharesReceives = endpoint.rx_ctx_cnt == EndpointOptions.sharedContext
+    if type == .dgram && (options.sharesTransmits || options.sharesReceives) {
+      throw .invalidArgument.because(.endpointControl, "datagram endpoints share no contexts", in: "fi_endpoint")
+    }
     let hasSeveral =
       !options.sharesTransmits && UInt(bitPattern: endpoint.tx_ctx_cnt) > 1
       || !options.sharesReceives && UInt(bitPattern: endpoint.rx_ctx_cnt) > 1
@@ -96,7 +110,7 @@ package final class Endpoint {
     }
     options.transmitFlags = transmit.op_flags
     options.receiveFlags = receive.op_flags
-    return options
+    return (type, options)
   }
 
   /// The endpoint's own key, or else the domain's.
@@ -143,7 +157,7 @@ package final class Endpoint {
   // MARK: Binding: fi_ep_bind
 
   private func checkUnbound(_ isBound: Bool) throws(FabricError) {
-    if port != nil { throw .badState }
+    if isEnabled { throw .badState }
     if isBound { throw .invalidArgument }
   }
 
@@ -206,22 +220,24 @@ package final class Endpoint {
     eventQueue = queue
   }
 
-  /// Binds the receive context that it shares with others. Throws FI_EINVAL when one is bound already.
+  /// Binds the receive context that it shares with others. Throws FI_EINVAL when one is bound already, and
+  /// for datagram endpoints.
   package func bind(_ context: SharedReceiveContext) throws(FabricError) {
     if context.domain !== domain { throw .wrongDomain }
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    try checkUnbound(sharedReceives != nil)
+    try checkUnbound(sharedReceives != nil || type == .dgram)
     context.addBinding()
     sharedReceives = context
   }
 
-  /// Binds the transmit context that it shares with others. Throws FI_EINVAL when one is bound already.
+  /// Binds the transmit context that it shares with others. Throws FI_EINVAL when one is bound already, and
+  /// for datagram endpoints.
   package func bind(_ context: SharedTransmitContext) throws(FabricError) {
     if context.domain !== domain { throw .wrongDomain }
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    try checkUnbound(sharedTransmits != nil)
+    try checkUnbound(sharedTransmits != nil || type == .dgram)
     context.addBinding()
     sharedTransmits = context
   }
@@ -236,7 +252,7 @@ package final class Endpoint {
   package func enable() throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    if port != nil { throw .badState }
+    if isEnabled { throw .badState }
     guard let addresses else { throw .noAddressVector }
     guard socket != nil else { throw .badState }
     if options.sharesReceives && sharedReceives == nil || options.sharesTransmits && sharedTransmits == nil {
@@ -247,13 +263,14 @@ package final class Endpoint {
     let either = try bindMissingQueues()
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
+    let binding = Port.Binding(
+      domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
+      receiveQueue: receiveQueue ?? either, counters: counters)
+    if type == .dgram { return try enableDatagrams(binding) }
     var configuration = try EndpointSocket.configuration(
       for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
     if domain.hasVectorKeys { configuration.authorizations = addresses.authorizations }
     if let key = options.key { configuration.authorizations.append(key.digest) }
-    let binding = Port.Binding(
-      domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
-      receiveQueue: receiveQueue ?? either, counters: counters)
     let made = Port(
       binding: binding, options: options, socket: socket.take()!, configuration: configuration,
       sharing: sharedReceives?.context, transmits: sharedTransmits)
@@ -316,6 +333,7 @@ package final class Endpoint {
       engine.remove(port)
       port.releaseReservations()
     }
+    closeDatagrams()
     port = nil
     portReference = nil
     socket = nil
@@ -373,6 +391,7 @@ package final class Endpoint {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if let port { return port.localAddress }
+    if let datagramPort { return datagramPort.localAddress }
     return socket?.localAddress ?? SocketAddress()
   }
 
@@ -381,9 +400,9 @@ package final class Endpoint {
   package func setName(_ address: SocketAddress) throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    if port != nil { throw .badState }
+    if isEnabled { throw .badState }
     if address.family != addressFamily { throw .invalidArgument }
-    socket = try EndpointSocket.open(at: address)
+    socket = try EndpointSocket.open(at: address, plain: type == .dgram)
   }
 
   // MARK: Options: fi_getopt, fi_setopt
@@ -431,14 +450,15 @@ package final class Endpoint {
     let operations = flags & ~(FI_TRANSMIT | FI_RECV)
     switch flags & (FI_TRANSMIT | FI_RECV) {
     case FI_TRANSMIT:
-      if operations & ~Capabilities.transmitFlags != 0 { throw .badFlags }
+      if operations & ~type.transmitFlags != 0 { throw .badFlags }
       options.transmitFlags = operations
     case FI_RECV:
-      if operations & ~Capabilities.receiveFlags != 0 { throw .badFlags }
+      if operations & ~type.receiveFlags != 0 { throw .badFlags }
       options.receiveFlags = operations
     default: throw .invalidArgument
     }
     port?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
+    datagramPort?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
   }
 
   private static func store<Value: BitwiseCopyable>(

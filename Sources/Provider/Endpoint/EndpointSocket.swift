@@ -3,8 +3,11 @@ import Transport
 
 /// How endpoints get their sockets, and what the transport has to know about them.
 enum EndpointSocket {
-  /// A socket at `address`; for port 0 at one of the configured range, or wherever the system likes.
-  static func open(at address: SocketAddress) throws(FabricError) -> UDPSocket {
+  /// A socket at `address`; for port 0 at one of the configured range, or wherever the system likes. `plain` and `shared`
+  /// as in `UDPSocketOptions`.
+  static func open(
+    at address: SocketAddress, plain: Bool = false, shared: Bool = false
+  ) throws(FabricError) -> UDPSocket {
     let configuration = Configuration.current
     var options = UDPSocketOptions()
     options.sendBufferSize = configuration.socketBuffer
@@ -13,6 +16,8 @@ enum EndpointSocket {
     options.receiveOffload = configuration.usesGRO
     options.connects = configuration.connects
     options.splices = configuration.splices
+    options.plain = plain
+    options.shared = shared
     options.portable = configuration.isPortable
     options.faults = configuration.faults
     do throws(SystemError) {

@@ -16,6 +16,7 @@ package final class ProgressEngine {
   private var ports: UnsafeMutablePointer<Unmanaged<Port>>
   private var portCapacity = 4
   private var portCount = 0
+  private var datagramPorts = DatagramPortList()
   /// Rounds that the program itself drove.
   private(set) var pollCount: UInt64 = 0
   /// Rounds in a row in which no socket had anything.
@@ -67,6 +68,7 @@ package final class ProgressEngine {
     for index in 0..<portCount {
       if ports[index]._withUnsafeGuaranteedRef({ $0.pump(now) }) { isEmpty = false }
     }
+    if datagramPorts.count > 0 && datagramPorts.pump(now) { isEmpty = false }
     emptyRounds = isEmpty ? emptyRounds &+ 1 : 0
   }
 
@@ -112,6 +114,34 @@ package final class ProgressEngine {
     }
   }
 
+  /// Includes a datagram endpoint's port, as ``add(_:)`` does.
+  package func add(_ port: DatagramPort) throws(FabricError) {
+    if isAutomatic && thread == nil { thread = try ProgressThread(self, try makeWaiter()) }
+    datagramPorts.append(port)
+    if sleepDeadline != 0 { signal() }
+  }
+
+  /// Leaves a datagram endpoint's port out. The caller holds the lock.
+  package func remove(_ port: DatagramPort) {
+    datagramPorts.remove(port)
+    port.stopWatching(waiter)
+  }
+
+  /// Who sleeps is to watch a port which so far had nothing to wait for. The caller holds the lock.
+  @inline(never)
+  func watchForSleepers(_ port: DatagramPort) {
+    guard let waiter, isSomebodyAsleep else { return }
+    port.updateWatch(waiter)
+    // There a sleeper has a list of its own.
+    if waiter.descriptor < 0 { signal() }
+  }
+
+  /// Descriptors of a port are about to come or go. The caller holds the lock; sleepers look at the port anew.
+  func stopWatching(_ port: DatagramPort) {
+    port.stopWatching(waiter)
+    if sleepDeadline != 0 { signal() }
+  }
+
   /// Ends the transfers of peers to and from a region that goes away. The caller holds the lock.
   package func abortTransfers(region: UInt64) {
     let now = Clock.now()
@@ -137,6 +167,7 @@ package final class ProgressEngine {
         if $0.mustContinue { deadline = now }
       }
     }
+    if datagramPorts.count > 0 { deadline = min(deadline, datagramPorts.prepareToSleep(waiter)) }
     if deadline <= now { return false }
     armedDeadline = deadline
     waiter.setTimer(deadline)
@@ -158,6 +189,7 @@ package final class ProgressEngine {
         if $0.mustContinue { next = now }
       }
     }
+    if datagramPorts.count > 0 { next = min(next, datagramPorts.prepareToSleep(waiter)) }
     if next > now {
       sleepDeadline = next
       unlock()
@@ -221,7 +253,7 @@ package final class ProgressEngine {
   func threadTurn(_ seen: inout UInt64, _ nap: inout UInt64) -> UInt64 {
     lock()
     defer { unlock() }
-    let isIdle = armedDeadline != 0 || portCount == 0
+    let isIdle = armedDeadline != 0 || portCount + datagramPorts.count == 0
     if pollCount != seen || isIdle {
       seen = pollCount
       nap = max(Self.shortNap, min(nap * 2, isIdle ? Self.longestNap : Self.longNap))
