@@ -82,6 +82,8 @@ struct OutboundOperation: ListLinked {
   var next: UInt32 = .max
   var previous: UInt32 = .max
   var kind: OperationKind
+  /// Holds a scatter list, a copy or ranges, to be given back when it is over.
+  var hasExtras = true
   var flags: OperationFlags
   /// False in a slot that is not in use.
   var isLive = true
@@ -94,14 +96,12 @@ struct OutboundOperation: ListLinked {
   /// The peer has said OPERATION_DONE.
   var status: TransportStatus = .ok
   var segmentCount: UInt8 = 0
+  /// Of a message: the peer's receive context.
+  var context: UInt16 = 0
   var connection: ConnectionIndex
   var sequence: UInt32
   /// Frames in flight or queued to be sent again.
   var frames: UInt32 = 0
-  /// Holds a scatter list, a copy or ranges, to be given back when it is over.
-  var hasExtras = true
-  /// Of a message: the peer's receive context.
-  var context: UInt16 = 0
   var length: UInt64
   /// Bytes below were sent at least once. Of a posted read: granted to the responder.
   var sent: UInt64 = 0

@@ -138,7 +138,16 @@ package final class Checker {
     if record.starts > 1 { fail(record, "started again") }
     let pair = pair(record.plan.source, record.plan.target)
     while posted[pair][nextStart[pair]] !== record { nextStart[pair] += 1 }
+    if record.plan.flags.contains(.fence) { checkFence(record, before: nextStart[pair]) }
     nextStart[pair] += 1
+  }
+
+  /// All that was posted before a fenced operation is over.
+  private func checkFence(_ record: OperationRecord, before position: Int) {
+    let pair = pair(record.plan.source, record.plan.target)
+    for earlier in posted[pair][..<position] where earlier.completion == nil && !earlier.isAbandoned {
+      return fail(record, "passes its fence before operation \(earlier.id) has completed")
+    }
   }
 
   /// The event brought all the bytes along.

@@ -40,6 +40,7 @@ package struct OperationPlan {
     if flags.contains(.deliveryComplete) { text += ", delivery-complete" }
     if flags.contains(.matchComplete) { text += ", match-complete" }
     if flags.contains(.inject) { text += ", inject" }
+    if flags.contains(.fence) { text += ", fenced" }
     if context != 0 { text += ", context \(context)" }
     text += ", local \(localParts) gap \(gap), remote \(remoteParts)"
     if let holdFor { text += ", held \(holdFor)ns" }

@@ -128,6 +128,7 @@ package struct ScenarioGenerator {
       if isBuffered(scenario.operations.count) && plan.kind == .message && !plan.flags.waitsForTarget {
         plan.flags.insert(.buffered)
       }
+      if isFenced(scenario.operations.count) { plan.flags.insert(.fence) }
       makeMemory(&plan)
       if plan.kind == .message && random.chance(holds) {
         plan.holdFor = UInt64(random.logarithmic(100...3_000_000))
@@ -160,6 +161,12 @@ package struct ScenarioGenerator {
   private func isBuffered(_ index: Int) -> Bool {
     let habit = mix(scenario.seed ^ 0x6275_6666)
     return habit & 3 == 1 ? mix(habit &+ UInt64(index)) & 7 != 0 : habit & 3 > 1
+  }
+
+  /// Whether an operation waits for those before it: none, a few or half of a run's.
+  private func isFenced(_ index: Int) -> Bool {
+    let habit = mix(scenario.seed ^ 0x6665_6E63)
+    return habit & 7 < 2 && mix(habit &+ UInt64(index)) & (habit & 7 == 0 ? 15 : 1) == 0
   }
 
   private mutating func pick(_ weights: [Int]) -> OperationKind {

@@ -17,7 +17,7 @@ package enum Capabilities {
   // MARK: Capability bits
 
   /// What transmits: ops that an endpoint initiates.
-  package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE }
+  package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE | FI_FENCE }
   /// What an endpoint is the target of.
   package static var receive: UInt64 {
     let messages = FI_SOURCE | FI_SOURCE_ERR | directed | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
@@ -45,9 +45,9 @@ package enum Capabilities {
   }
 
   /// Secondary capabilities that are answered only where they are asked for: FI_SOURCE and FI_RMA_EVENT cost time, and
-  /// FI_SHARED_AV says nothing to programs that do not share, the others change what calls mean.
+  /// FI_SHARED_AV and FI_FENCE say nothing to programs that do not use them, the others change what calls mean.
   package static var onRequest: UInt64 {
-    FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV | FI_RMA_EVENT
+    FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV | FI_RMA_EVENT | FI_FENCE
   }
   /// What forbids something that is allowed otherwise, or makes errors of what is none: not even answered to those who name
   /// no capability.
