@@ -92,6 +92,8 @@ struct Connection: BitwiseCopyable {
   var stagedBytes = 0
   var activeWrites: UInt32 = 0
   var activePulls: UInt32 = 0
+  /// Accepted transfers that wait until earlier access to their memory is over.
+  var deferredTransfers: UInt32 = 0
   /// Eager operations of which fragments are missing.
   var incompleteEager: UInt32 = 0
   /// Eager bytes of the operations that have started.

@@ -164,7 +164,8 @@ struct InboundTransfer: ListLinked {
   var isPulled: Bool
   /// The initiator waits for OPERATION_DONE.
   var wantsDone: Bool
-  /// A pulled write that waits until an earlier one to the same memory is over.
+  /// Accepted, and waits until an earlier write or read of the same memory is over: counted in its connection's
+  /// `deferredTransfers`.
   var isDeferred = false
   /// Eager, and fragments of it are missing: counted in its connection's `incompleteEager`.
   var isIncomplete = false
@@ -185,7 +186,7 @@ struct InboundTransfer: ListLinked {
   var data: UInt64
   var cookie = Cookies()
   var memory = LocalMemory()
-  /// Where an eager message waits until it is accepted; `length` bytes.
+  /// Where an eager message waits until it is accepted, and what is deferred for its turn; `length` bytes.
   var staging: UnsafeMutableRawPointer?
   var received = RangeList()
 }

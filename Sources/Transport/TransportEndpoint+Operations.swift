@@ -109,6 +109,7 @@ extension TransportEndpoint {
     entry.pointee.status = status
     if entry.pointee.kind == .readResponse {
       connection.pointee.responses.remove(slot, in: operations)
+      if connection.pointee.deferredTransfers > 0 { startDeferred(connection) }
     } else {
       if connection.pointee.nextStart == slot { connection.pointee.nextStart = entry.pointee.next }
       connection.pointee.operations.remove(slot, in: operations)

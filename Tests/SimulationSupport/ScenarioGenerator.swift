@@ -33,6 +33,7 @@ package struct ScenarioGenerator {
     makeDisturbances()
     scenario.closes = random.chance(0.2)
     if random.chance(0.3) { makeContexts() }
+    shareMemory()
     return scenario
   }
 
@@ -167,6 +168,26 @@ package struct ScenarioGenerator {
   private func isFenced(_ index: Int) -> Bool {
     let habit = mix(scenario.seed ^ 0x6665_6E63)
     return habit & 7 < 2 && mix(habit &+ UInt64(index)) & (habit & 7 == 0 ? 15 : 1) == 0
+  }
+
+  /// Has writes and reads meet in the same memory, where none of them goes wrong.
+  private mutating func shareMemory() {
+    var habit = SeededGenerator(seed: scenario.seed ^ 0x7368_6172)
+    guard habit.chance(0.2), scenario.unstablePairs.isEmpty,
+      scenario.operations.allSatisfy({ $0.abortAfter == nil && ($0.kind == .message || $0.refusal == nil) })
+    else { return }
+    let size = habit.logarithmic(64...100_000)
+    scenario.sharedMemory = size
+    for index in scenario.operations.indices where scenario.operations[index].kind != .message {
+      scenario.operations[index].gap = habit.chance(0.5) ? 0 : min(habit.within(1...40), size / 8)
+      let room = size - (RemoteSegment.maximumCount - 1) * scenario.operations[index].gap
+      let count = min(scenario.operations[index].size, room)
+      scenario.operations[index].size = count
+      scenario.operations[index].localParts = [count]
+      let cut = habit.below(count + 1)
+      scenario.operations[index].remoteParts = habit.chance(0.7) ? [count] : [cut, count - cut]
+      scenario.operations[index].place = habit.below(room - count + 1)
+    }
   }
 
   private mutating func pick(_ weights: [Int]) -> OperationKind {

@@ -71,14 +71,15 @@ package enum Capabilities {
   // MARK: Ordering
 
   package static var messageOrder: UInt64 {
-    let messages = FI_ORDER_RAS | FI_ORDER_WAS | FI_ORDER_SAW | FI_ORDER_SAS
-    let memory = FI_ORDER_RAR | FI_ORDER_RAW | FI_ORDER_WAW
-    let remoteMemory = FI_ORDER_RMA_RAR | FI_ORDER_RMA_RAW | FI_ORDER_RMA_WAW
-    return messages | memory | remoteMemory | FI_ORDER_ATOMIC_RAR | FI_ORDER_ATOMIC_RAW | FI_ORDER_ATOMIC_WAW
+    let messages = FI_ORDER_RAS | FI_ORDER_WAS | FI_ORDER_SAR | FI_ORDER_SAW | FI_ORDER_SAS
+    let memory = FI_ORDER_RAR | FI_ORDER_RAW | FI_ORDER_WAR | FI_ORDER_WAW
+    let remoteMemory = FI_ORDER_RMA_RAR | FI_ORDER_RMA_RAW | FI_ORDER_RMA_WAR | FI_ORDER_RMA_WAW
+    let atomics = FI_ORDER_ATOMIC_RAR | FI_ORDER_ATOMIC_RAW | FI_ORDER_ATOMIC_WAR | FI_ORDER_ATOMIC_WAW
+    return messages | memory | remoteMemory | atomics
   }
   /// Largest transfers that keep the order read after write, write after read, write after write; in bytes.
   package static var maximumOrderRAW: Int { unlimited }
-  package static var maximumOrderWAR: Int { 0 }
+  package static var maximumOrderWAR: Int { unlimited }
   package static var maximumOrderWAW: Int { unlimited }
 
   // MARK: Limits
