@@ -61,38 +61,38 @@ package final class GuardedMemory {
 
   /// `gap`: untouchable bytes between two parts; 0 makes them touch.
   package init(parts counts: [Int], gap: Int) {
-    var start = Self.guardSize
-    var offset = 0
-    parts = counts.map { count in
-      defer {
-        start += count + gap
-        offset += count
-      }
-      return (start, count, offset)
-    }
-    count = offset
+    parts = Self.lay(counts, gap: gap, from: Self.guardSize)
+    count = counts.reduce(0, +)
+    size = Self.end(of: parts) + Self.guardSize
     isOwned = true
-    size = start - gap + Self.guardSize
     base = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
     base.initializeMemory(as: UInt8.self, repeating: Self.guardByte, count: size)
   }
 
   /// Parts of memory that others use too, the first at `start`.
   package init(parts counts: [Int], gap: Int, at start: Int, of memory: SharedMemory) {
+    parts = Self.lay(counts, gap: gap, from: start)
+    count = counts.reduce(0, +)
+    size = memory.count
+    isOwned = false
+    base = memory.base
+    precondition(Self.end(of: parts) <= size)
+  }
+
+  private static func lay(_ counts: [Int], gap: Int, from start: Int) -> [(start: Int, count: Int, offset: Int)] {
     var start = start
     var offset = 0
-    parts = counts.map { count in
+    return counts.map { count in
       defer {
         start += count + gap
         offset += count
       }
       return (start, count, offset)
     }
-    count = offset
-    size = memory.count
-    base = memory.base
-    isOwned = false
-    precondition(start - gap <= memory.count)
+  }
+
+  private static func end(of parts: [(start: Int, count: Int, offset: Int)]) -> Int {
+    parts.last.map { $0.start + $0.count } ?? guardSize
   }
 
   deinit { if isOwned { base.deallocate() } }
