@@ -52,7 +52,7 @@ func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, limit: Int, _ body: 
 }
 
 /// Flags of single operations that would change what they do and are not built.
-var unbuiltTransmitFlags: UInt64 { FI_FENCE | FI_MULTICAST | FI_TRIGGER | FI_COMMIT_COMPLETE }
+var unbuiltTransmitFlags: UInt64 { FI_MULTICAST | FI_TRIGGER | FI_COMMIT_COMPLETE }
 
 @inline(__always)
 func bits(_ context: UnsafeMutableRawPointer?) -> UInt { UInt(bitPattern: context) }
