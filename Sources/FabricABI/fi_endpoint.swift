@@ -21,6 +21,8 @@ func domain_endpoint(
           isDatagram ? UnsafeMutablePointer(&noRemoteMemory) : UnsafeMutablePointer(&disabledRemoteMemoryOps)
         $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
         $0.fid.collective = UnsafeMutablePointer(&noCollectives)
+        $0.transmit_flags = endpoint.options.transmitFlags
+        $0.receive_flags = endpoint.options.receiveFlags
       }
       ep.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
     } catch {
@@ -42,6 +44,7 @@ func domain_endpoint2(
 
 /// fi_endpoint(3), fi_close
 private func ep_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  if let result = closeAlias(fid) { return result }
   let endpoint = object(fid, lfp_ep.self)
   if endpoint.hasGroups {
     return FabricError.busy.because(.endpointControl, "the endpoint is still a member of groups", in: "fi_close").result
@@ -76,37 +79,39 @@ private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePoi
   }
 }
 
-/// fi_endpoint(3), fi_enable; fi_control(3), FI_GETOPSFLAG and FI_SETOPSFLAG
+/// fi_endpoint(3), fi_enable; fi_control(3), and fi_ep_alias
 private func ep_control(
   _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
     let endpoint = object(fid, lfp_ep.self)
-    switch Int(command) {
-    case Int(FI_ENABLE):
-      try endpoint.enable()
-      // From now on the data path's tables are the real ones.
-      let handle = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: lfp_ep.self)
-      handle.pointee.receiver = endpoint.receiver?.toOpaque()
-      let ep = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
-      if endpoint.type == .dgram {
-        ep.pointee.msg = UnsafeMutablePointer(&datagramMessageOps)
-        return
-      }
-      ep.pointee.msg =
-        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
-      ep.pointee.tagged =
-        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
-      ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
-    case Int(FI_GETOPSFLAG):
-      guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
-      flags.pointee = try endpoint.operationFlags(flags.pointee)
-    case Int(FI_SETOPSFLAG):
-      guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
-      try endpoint.setOperationFlags(flags.pointee)
-    default: throw .notImplemented
+    guard Int(command) == Int(FI_ENABLE) else {
+      let flags = DefaultFlags(transmit: endpoint.type.transmitFlags, receive: endpoint.type.receiveFlags)
+      return try controlOperations(fid, command, argument, flags)
     }
+    try endpoint.enable()
+    let handle = ownHandle(fid)
+    openDataPath(handle, of: endpoint)
+    updateAliases(of: handle)
   }
+}
+
+/// From now on the tables of the data path are the real ones.
+private func openDataPath(_ handle: UnsafeMutablePointer<lfp_ep>, of endpoint: Endpoint) {
+  handle.pointee.port = endpoint.dataPort
+  handle.pointee.receiver = endpoint.receiver?.toOpaque()
+  handle.pointee.transmit_completion = endpoint.options.messageTransmitFlags
+  handle.pointee.receive_completion = endpoint.options.messageReceiveFlags
+  if endpoint.type == .dgram {
+    handle.pointee.fid.msg = UnsafeMutablePointer(&datagramMessageOps)
+    return
+  }
+  let sharesReceives = endpoint.sharesReceives
+  handle.pointee.fid.msg =
+    sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
+  handle.pointee.fid.tagged =
+    sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
+  handle.pointee.fid.rma = UnsafeMutablePointer(&remoteMemoryOps)
 }
 
 nonisolated(unsafe) private var endpointBaseOps = fi_ops(

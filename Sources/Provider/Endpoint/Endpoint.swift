@@ -12,12 +12,11 @@ import Transport
 package final class Endpoint {
   package let domain: Domain
   package let type: EndpointType
-  var options: EndpointOptions
+  package internal(set) var options: EndpointOptions
   private let addressFamily: AddressFamily
   /// Until `enable`; the port has it afterwards.
   var socket: UDPSocket?
   private var port: Port?
-  /// For the data path, whose tables are in use only while there is a port.
   package private(set) var portReference: Unmanaged<Port>?
   /// Likewise, of a datagram endpoint.
   var datagramPort: DatagramPort?
@@ -66,6 +65,8 @@ package final class Endpoint {
   }
 
   package var isEnabled: Bool { port != nil || datagramPort != nil }
+  /// For the data path: the port, of datagrams where those are what the endpoint sends; nil until it is enabled.
+  package var dataPort: UnsafeMutableRawPointer? { portReference?.toOpaque() ?? datagramPortReference?.toOpaque() }
   /// Where receives are posted; nil until the endpoint is enabled.
   package var receiver: Unmanaged<ReceiveContext>? { port?.context }
 
@@ -428,37 +429,6 @@ package final class Endpoint {
     options.minimumMultiReceive = value.loadUnaligned(as: Int.self)
     if sharesReceives { return }
     receiver?._withUnsafeGuaranteedRef { $0.minimumMultiReceive = options.minimumMultiReceive }
-  }
-
-  /// FI_GETOPSFLAG of fi_control: the flags of operations whose call takes none. `direction` is FI_TRANSMIT or FI_RECV;
-  /// throws FI_EINVAL for anything else.
-  package func operationFlags(_ direction: UInt64) throws(FabricError) -> UInt64 {
-    domain.engine.lock()
-    defer { domain.engine.unlock() }
-    switch direction & (FI_TRANSMIT | FI_RECV) {
-    case FI_TRANSMIT: return options.transmitFlags
-    case FI_RECV: return options.receiveFlags
-    default: throw .invalidArgument
-    }
-  }
-
-  /// FI_SETOPSFLAG of fi_control: `flags` holds the new flags and FI_TRANSMIT or FI_RECV. Throws FI_EINVAL for neither
-  /// or both, FI_EBADFLAGS for flags that are no defaults.
-  package func setOperationFlags(_ flags: UInt64) throws(FabricError) {
-    domain.engine.lock()
-    defer { domain.engine.unlock() }
-    let operations = flags & ~(FI_TRANSMIT | FI_RECV)
-    switch flags & (FI_TRANSMIT | FI_RECV) {
-    case FI_TRANSMIT:
-      if operations & ~type.transmitFlags != 0 { throw .badFlags }
-      options.transmitFlags = operations
-    case FI_RECV:
-      if operations & ~type.receiveFlags != 0 { throw .badFlags }
-      options.receiveFlags = operations
-    default: throw .invalidArgument
-    }
-    port?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
-    datagramPort?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
   }
 
   private static func store<Value: BitwiseCopyable>(

@@ -37,9 +37,6 @@ package final class ReceiveContext {
   var resolvedGeneration: UInt32 = 0
   /// Most pieces of memory in one receive.
   package let iovLimit: Int
-  /// Flags of receives whose call takes none, and what is added to the flags of the others.
-  package private(set) var flags: UInt64
-  package let messageFlags: UInt64
   let directsMessages: Bool
   let directsTagged: Bool
   let demandsSource: Bool
@@ -65,8 +62,6 @@ package final class ReceiveContext {
     isShared = queue == nil
     hasQueue = isShared || options.hasReceiveQueue
     iovLimit = options.iovLimit
-    messageFlags = options.messageReceiveFlags
-    flags = options.receiveFlags | options.messageReceiveFlags
     directsMessages = options.isDirected(tagged: false)
     directsTagged = options.isDirected(tagged: true)
     demandsSource = options.demandsSource
@@ -96,8 +91,11 @@ package final class ReceiveContext {
     }
   }
 
-  /// Changes the flags of receives whose call takes none (FI_SETOPSFLAG).
-  package func setFlags(_ flags: UInt64) { self.flags = flags | messageFlags }
+  /// What of the default flags is for tagged receives: FI_MULTI_RECV only where it is offered for them.
+  @inline(__always)
+  package func taggedFlags(_ flags: UInt64) -> UInt64 {
+    capabilities & FI_TAGGED_MULTI_RECV == 0 ? flags & ~FI_MULTI_RECV : flags
+  }
 
   @inline(__always)
   func lock() { engine._withUnsafeGuaranteedRef { $0.lock() } }

@@ -24,10 +24,33 @@ package struct Pieces {
   }
 }
 
+/// What posts operations: a port, on behalf of an endpoint or its alias, or of one of its transmit contexts.
+package struct Sender: BitwiseCopyable {
+  private let port: Unmanaged<Port>
+  /// The number of the transmit context, 0 for the port's own.
+  private let number: UInt64
+  /// Flags of operations whose call takes none, and what is added to the flags of the others.
+  package let flags: UInt64
+  package let messageFlags: UInt64
+
+  @inline(__always)
+  package init(port: Unmanaged<Port>, number: UInt64, flags: UInt64, messageFlags: UInt64) {
+    self.port = port
+    self.number = number
+    self.flags = flags | messageFlags
+    self.messageFlags = messageFlags
+  }
+
+  /// Most pieces of local and of remote memory in one operation.
+  @inline(__always)
+  package var iovLimit: Int { port._withUnsafeGuaranteedRef { $0.options.iovLimit } }
+  @inline(__always)
+  package var remoteIovLimit: Int { port._withUnsafeGuaranteedRef { $0.options.remoteIovLimit } }
+}
+
 // Operations that this side starts. All return 0 or a negative FI_E value, as their C functions do.
-extension Port {
-  /// Sends a message. `kind` is FI_MSG or FI_TAGGED, `flags` the flags of fi_sendmsg(3) with the endpoint's own merged
-  /// in.
+extension Sender {
+  /// Sends a message. `kind` is FI_MSG or FI_TAGGED, `flags` the flags of fi_sendmsg(3) with the sender's own merged in.
   @inline(__always)
   package func send(
     _ pieces: Pieces, to address: UInt64, kind: UInt64, tag: UInt64, data: UInt64, context: UInt, flags: UInt64
@@ -42,7 +65,7 @@ extension Port {
       kind: .message, flags: operationFlags, slices: pieces.first, sliceCount: pieces.count, cookie: reported.cookie)
     operation.tag = tag
     operation.data = data
-    return start(operation, to: address, pieces, flags)
+    return port._withUnsafeGuaranteedRef { $0.start(operation, to: address, pieces, flags) }
   }
 
   /// Writes to, or reads from, a peer's memory. The segments' lengths sum up to that of the pieces.
@@ -61,7 +84,7 @@ extension Port {
     operation.data = data
     operation.segments = segments
     operation.segmentCount = segmentCount
-    return start(operation, to: address, pieces, flags)
+    return port._withUnsafeGuaranteedRef { $0.start(operation, to: address, pieces, flags) }
   }
 
   @inline(__always)
@@ -71,12 +94,15 @@ extension Port {
     if flags & FI_DELIVERY_COMPLETE != 0 { result.insert(.deliveryComplete) }
     if flags & FI_MATCH_COMPLETE != 0 { result.insert(.matchComplete) }
     if flags & FI_INJECT != 0 { result.insert(.inject) }
-    if (flags | countedFlags) & FI_COMPLETION == 0 { result.insert(.silent) }
+    if (flags | port._withUnsafeGuaranteedRef { $0.countedFlags }) & FI_COMPLETION == 0 { result.insert(.silent) }
     return result
   }
+}
 
+extension Port {
   @inline(__always)
-  private func start(_ operation: borrowing Operation, to address: UInt64, _ pieces: Pieces, _ flags: UInt64) -> Int {
+  fileprivate func start(_ operation: borrowing Operation, to address: UInt64, _ pieces: Pieces, _ flags: UInt64) -> Int
+  {
     let length = pieces.length
     guard length >= 0 && (flags & FI_INJECT == 0 || length <= options.injectSize) else { return Int(-FI_EINVAL) }
     guard options.hasTransmitQueue else { return -Int(FI_ENOCQ) }

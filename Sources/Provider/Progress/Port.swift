@@ -37,9 +37,6 @@ package final class Port {
 
   let binding: Binding
   package let options: EndpointOptions
-  /// Flags of operations whose call takes none, and what is added to the flags of the others.
-  package private(set) var transmitFlags: UInt64
-  package let messageTransmitFlags: UInt64
   /// What is counted at all; see Port+Counters.
   let countsOperations: Bool
   let countsRemotes: Bool
@@ -107,8 +104,6 @@ package final class Port {
   ) {
     self.binding = binding
     self.options = options
-    messageTransmitFlags = options.messageTransmitFlags
-    transmitFlags = options.transmitFlags | options.messageTransmitFlags
     reportsUnknownSources = options.reportsUnknownSources
     countsOperations = binding.counters.countTransmits
     // The counters of regions count through endpoints with this capability.
@@ -137,12 +132,6 @@ package final class Port {
   }
 
   deinit { outgoing.deallocate() }
-
-  /// Changes the flags of operations whose call takes none (FI_SETOPSFLAG).
-  package func setFlags(transmit: UInt64, receive: UInt64) {
-    transmitFlags = transmit | messageTransmitFlags
-    if sharing == 0 { ownContext.setFlags(receive) }
-  }
 
   package var descriptor: Int32 { socket.descriptor }
   package var localAddress: SocketAddress { socket.localAddress }

@@ -9,18 +9,13 @@ import Transport
 // it. Each message has a completion of its own; FI_MULTI_RECV is set in the one after which nothing touches the buffer any
 // more, which is not the one of its last part when an earlier one takes longer to arrive.
 extension ReceiveContext {
-  /// Posts a buffer for many messages. Where the flag is the default of receives, tagged ones have it only with
-  /// FI_TAGGED_MULTI_RECV.
+  /// Posts a buffer for many messages.
   @inline(never)
   func receiveMany(
     _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
   ) -> Int {
     let isTagged = kind == FI_TAGGED
-    if isTagged && capabilities & FI_TAGGED_MULTI_RECV == 0 {
-      guard self.flags & FI_MULTI_RECV != 0 else { return Int(-FI_EOPNOTSUPP) }
-      return receive(
-        pieces, from: address, kind: kind, tag: tag, ignore: ignore, context: context, flags: flags & ~FI_MULTI_RECV)
-    }
+    if isTagged && capabilities & FI_TAGGED_MULTI_RECV == 0 { return Int(-FI_EOPNOTSUPP) }
     guard hasQueue else { return -Int(FI_ENOCQ) }
     guard pieces.count == 1 else { return Int(-FI_EINVAL) }
     lock()
