@@ -49,6 +49,15 @@ struct lfp_srx {
   LFP_ENDPOINT;
 };
 
+/// Transmit and receive contexts of a scalable endpoint.
+struct lfp_tx_ctx {
+  LFP_ENDPOINT;
+};
+
+struct lfp_rx_ctx {
+  LFP_ENDPOINT;
+};
+
 struct lfp_pep {
   struct fid_pep fid;
   void *object;

@@ -84,20 +84,16 @@ private func srx_getopt(
   _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeMutableRawPointer?,
   _ optlen: UnsafeMutablePointer<Int>?
 ) -> Int32 {
-  status { () throws(FabricError) in
-    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
-    guard let optval, let optlen else { throw .invalidArgument }
-    try object(fid, lfp_srx.self).option(optname, optval, &optlen.pointee)
+  readOption(level, optval, optlen) { (value, length) throws(FabricError) in
+    try object(fid, lfp_srx.self).option(optname, value, &length)
   }
 }
 
 private func srx_setopt(
   _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeRawPointer?, _ optlen: Int
 ) -> Int32 {
-  status { () throws(FabricError) in
-    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
-    guard let optval else { throw .invalidArgument }
-    try object(fid, lfp_srx.self).setOption(optname, optval, optlen)
+  setOption(level, optval) { (value) throws(FabricError) in
+    try object(fid, lfp_srx.self).setOption(optname, value, optlen)
   }
 }
 

@@ -78,11 +78,7 @@ package final class SharedReceiveContext {
   /// Reads an option of level FI_OPT_ENDPOINT, as `Endpoint.option` does.
   package func option(_ name: Int32, _ value: UnsafeMutableRawPointer, _ length: inout Int) throws(FabricError) {
     guard Int(name) == Int(FI_OPT_MIN_MULTI_RECV) else { throw .noSuchOption }
-    let size = MemoryLayout<Int>.size
-    let fits = length >= size
-    length = size
-    if !fits { throw .tooSmall }
-    value.storeBytes(of: context.minimumMultiReceive, as: Int.self)
+    try EndpointOptions.store(context.minimumMultiReceive, value, &length)
   }
 
   /// Sets an option. Throws FI_ENOPROTOOPT for one that there is not, FI_EINVAL for a value of another size.

@@ -23,7 +23,7 @@ extension ReceiveContext {
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
     guard let index = prepareReceive(pieces, kind, tag, context, flags, in: queue) else { return tryAgain() }
     if multi == nil { multi = MultiReceives(capacity: unexpected.capacity) }
-    port?._withUnsafeGuaranteedRef { $0.needsSpareCompletion = true }
+    port?._withUnsafeGuaranteedRef { $0.needSpareCompletion(for: self) }
     let entry = receives[index]
     entry.pointee.flags |= UInt32(FI_MULTI_RECV)
     entry.pointee.connection = wanted
@@ -72,7 +72,7 @@ extension ReceiveContext {
       if let index = receives.find(tagged: isTagged, tag: held.tag, from: held.connection) {
         let isMulti = receives[index].pointee.isMulti
         let hasRoom = !isMulti && !isShared
-        if hasRoom || held.port.unsafelyUnwrapped._withUnsafeGuaranteedRef({ $0.findRoom() }) {
+        if hasRoom || held.port.unsafelyUnwrapped._withUnsafeGuaranteedRef({ $0.findRoom(for: self) }) {
           if !isMulti { receives.unlink(index) }
           _ = hand(message, to: index, hasRoom: hasRoom, now)
         } else {
@@ -96,7 +96,7 @@ extension ReceiveContext {
       buffer: index, port: .passUnretained(port), connection: found.sender, flags: found.flags, tag: found.tag,
       data: found.data)
     place(&packed, found.length, at: port)
-    let name = TransferName.packed(multi.add(packed), of: number)
+    let name = TransferName.packed(multi.add(packed), of: self)
     withUnsafePointer(to: packed.place) {
       port.transport.acceptHeld(found.handle, $0, count: 1, cookie: name, now: now)
     }
@@ -114,7 +114,7 @@ extension ReceiveContext {
       tag: event.pointee.tag, data: event.pointee.data)
     place(&packed, length, at: port)
     guard let payload = event.pointee.payload else {
-      let name = TransferName.packed(multi.add(packed), of: number)
+      let name = TransferName.packed(multi.add(packed), of: self)
       return withUnsafePointer(to: packed.place) { port.transport.accept($0, count: 1, cookie: name) }
     }
     if packed.place.count > 0 { memcpy(packed.place.base!, payload, packed.place.count) }
@@ -129,7 +129,7 @@ extension ReceiveContext {
     entry.pointee.slice.base = entry.pointee.slice.base.map { $0 + count }
     entry.pointee.slice.count -= count
     entry.pointee.messages += 1
-    port.hasSpareCompletion = false
+    port.spendSpareCompletion(of: self)
     if entry.pointee.slice.count == 0 || UInt(entry.pointee.slice.count) < UInt(bitPattern: minimumMultiReceive) {
       entry.pointee.bufferState = .used
       receives.unlink(message.buffer)
