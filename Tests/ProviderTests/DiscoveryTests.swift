@@ -122,7 +122,7 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     #expect(info.fabric_attr.pointee.api_version == APIVersion(1, 17).rawValue)
     #expect(info.fabric_attr.pointee.prov_version == Capabilities.providerVersion.rawValue)
     let communication = FI_LOCAL_COMM | FI_REMOTE_COMM
-    #expect(info.caps & ~communication == Capabilities.all & ~Capabilities.restricting & ~communication)
+    #expect(info.caps & ~communication == Capabilities.all & ~Capabilities.onlyByName & ~communication)
     #expect(info.mode == 0 && info.domain_attr.pointee.mr_mode == 0)
     #expect(info.tx_attr.pointee.op_flags == 0 && info.tx_attr.pointee.size == 1024)
     #expect(info.domain_attr.pointee.threading == FI_THREAD_SAFE)

@@ -49,9 +49,12 @@ package enum Capabilities {
   package static var onRequest: UInt64 {
     FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV | FI_RMA_EVENT
   }
-  /// What forbids something that is allowed otherwise, or makes errors of what is none: not even answered to those who name
-  /// no capability.
-  package static var restricting: UInt64 { FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR }
+  /// What is not even answered to those who name no capability: what forbids something that is allowed otherwise or makes
+  /// errors of what is none, and the receives of version 2, which say more about tagged messages than programs that take
+  /// all there is can know.
+  package static var onlyByName: UInt64 {
+    FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR | FI_TAGGED_DIRECTED_RECV | FI_TAGGED_MULTI_RECV
+  }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
   package static var ignoredForTransmit: UInt64 {

@@ -65,7 +65,7 @@ package struct ProviderInfo {
   /// transfer implies, and the secondary capabilities that cost nothing.
   private var capabilities: UInt64 {
     let hinted = hints?.caps ?? 0
-    if hinted == 0 { return type.all & ~Capabilities.restricting }
+    if hinted == 0 { return type.all & ~Capabilities.onlyByName }
     let unasked = Capabilities.secondary & ~Capabilities.onRequest
     return directed(hinted & (Capabilities.primary | Capabilities.onRequest) | type.all & unasked)
   }
