@@ -181,6 +181,7 @@ package struct ProviderInfo {
     attributes.max_order_waw_size = type.maximumOrderWAW
     if let hint, caps & (FI_RMA | FI_ATOMIC) != 0 {
       attributes.max_order_raw_size = chosen(hint.max_order_raw_size, type.maximumOrderRAW)
+      attributes.max_order_war_size = chosen(hint.max_order_war_size, type.maximumOrderWAR)
       attributes.max_order_waw_size = chosen(hint.max_order_waw_size, type.maximumOrderWAW)
     }
     attributes.mem_tag_format = type.tagFormat

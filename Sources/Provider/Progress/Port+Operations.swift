@@ -111,6 +111,7 @@ extension Sender {
     if flags & FI_DELIVERY_COMPLETE != 0 { result.insert(.deliveryComplete) }
     if flags & FI_MATCH_COMPLETE != 0 { result.insert(.matchComplete) }
     if flags & FI_INJECT != 0 { result.insert(.inject) }
+    if flags & FI_FENCE != 0 { result.insert(.fence) }
     if (flags | port._withUnsafeGuaranteedRef { $0.countedFlags }) & FI_COMPLETION == 0 { result.insert(.silent) }
     return result
   }
