@@ -359,7 +359,7 @@ package final class Endpoint {
     engine.lock()
     if let port {
       linger(port)
-      port.logStatistics()
+      logStatistics(of: port)
       engine.remove(port)
       port.releaseReservations()
     }
