@@ -19,7 +19,7 @@ func domain_endpoint(
         $0.fid.tagged = isDatagram ? UnsafeMutablePointer(&noTaggedMessages) : UnsafeMutablePointer(&disabledTaggedOps)
         $0.fid.rma =
           isDatagram ? UnsafeMutablePointer(&noRemoteMemory) : UnsafeMutablePointer(&disabledRemoteMemoryOps)
-        $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
+        $0.fid.atomic = isDatagram ? UnsafeMutablePointer(&noAtomics) : UnsafeMutablePointer(&disabledAtomicOps)
         $0.fid.collective = UnsafeMutablePointer(&noCollectives)
       }
       ep.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
@@ -98,6 +98,7 @@ private func ep_control(
       ep.pointee.tagged =
         endpoint.sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
       ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
+      ep.pointee.atomic = UnsafeMutablePointer(&atomicOps)
     case Int(FI_GETOPSFLAG):
       guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
       flags.pointee = try endpoint.operationFlags(flags.pointee)
@@ -201,3 +202,18 @@ nonisolated(unsafe) private var disabledRemoteMemoryOps = fi_ops_rma(
   inject: { _, _, _, _, _, _ in notEnabled },
   writedata: { _, _, _, _, _, _, _, _, _ in notEnabled },
   injectdata: { _, _, _, _, _, _, _ in notEnabled })
+
+nonisolated(unsafe) private var disabledAtomicOps = fi_ops_atomic(
+  size: MemoryLayout<fi_ops_atomic>.size,
+  write: { _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  writev: { _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  writemsg: { _, _, _ in notEnabled },
+  inject: { _, _, _, _, _, _, _, _ in notEnabled },
+  readwrite: { _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  readwritev: { _, _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  readwritemsg: { _, _, _, _, _, _ in notEnabled },
+  compwrite: { _, _, _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  compwritev: { _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  compwritemsg: { _, _, _, _, _, _, _, _, _ in notEnabled },
+  writevalid: atomicOps.writevalid, readwritevalid: atomicOps.readwritevalid,
+  compwritevalid: atomicOps.compwritevalid)

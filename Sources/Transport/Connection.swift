@@ -92,6 +92,8 @@ struct Connection: BitwiseCopyable {
   var activePulls: UInt32 = 0
   /// Eager operations of which fragments are missing.
   var incompleteEager: UInt32 = 0
+  /// Transfer that the fragments of an atomic operation are gathered in; it is the next to start.
+  var gathering: UInt32 = .max
   /// Eager bytes of the operations that have started.
   var creditReceived: UInt64 = 0
   var creditConsumed: UInt64 = 0
@@ -145,7 +147,7 @@ struct Connection: BitwiseCopyable {
   /// Something of this side's waits for the peer, be it only that the rest of a message comes.
   var hasWorkUnderWay: Bool {
     !operations.isEmpty || !responses.isEmpty || activePulls > 0 || activeWrites > 0 || incompleteEager > 0
-      || !staged.isEmpty
+      || gathering != .max || !staged.isEmpty
   }
 
   /// The time until the next probe (RFC 9002 section 6.2.1), doubled for each that was not answered.

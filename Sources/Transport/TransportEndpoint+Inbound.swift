@@ -41,7 +41,9 @@ extension TransportEndpoint {
     -> Bool
   {
     guard inbound.available > 0, sentFrames.available > 64, ranges.available > 64 else { return false }
-    guard frame.pointee.type == .readRequest else { return true }
+    guard
+      frame.pointee.type == .readRequest || frame.pointee.type == .atomic && frame.pointee.flags.contains(.fetch)
+    else { return true }
     return Int(connection.pointee.responses.count) < configuration.maximumReads
       && operations.available > UInt32(configuration.transmitQueueSize - postedCount)
   }
@@ -76,6 +78,12 @@ extension TransportEndpoint {
       guard !isWrite || segmentsMatch(frame) else { return rejectStart() }
       describe(isWrite ? .write : .message, frame, connection)
       makeTransfer(frame, connection, isPulled: true)
+    case .atomic:
+      guard let length = segmentTotal(frame), length <= UInt64(AtomicCode.maximumSize),
+        frame.pointee.total <= UInt64(2 * AtomicCode.maximumSize)
+      else { return rejectStart() }
+      guard isWhole || gather(connection) else { return false }
+      describeAtomic(length, connection)
     default:
       guard segmentsMatch(frame) else { return rejectStart() }
       describe(.read, frame, connection)
@@ -106,15 +114,21 @@ extension TransportEndpoint {
 
   /// Whether the remote segments add up to the operation's length.
   private func segmentsMatch(_ frame: UnsafePointer<OrderedFrame>) -> Bool {
+    segmentTotal(frame) == frame.pointee.total
+  }
+
+  /// Bytes of all remote segments; nil where there are none, or too many bytes to count.
+  @inline(never)
+  private func segmentTotal(_ frame: UnsafePointer<OrderedFrame>) -> UInt64? {
     var total: UInt64 = 0
-    guard frame.pointee.segmentCount > 0 else { return false }
+    guard frame.pointee.segmentCount > 0 else { return nil }
     for index in 0..<frame.pointee.segmentCount {
       let (sum, overflow) = total.addingReportingOverflow(
         RemoteSegment(encoded: frame.pointee.segments, at: index).length)
-      if overflow { return false }
+      if overflow { return nil }
       total = sum
     }
-    return total == frame.pointee.total
+    return total
   }
 
   /// Fills the event in from the frame.
@@ -169,7 +183,10 @@ extension TransportEndpoint {
   private mutating func continueStarted(
     _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>
   ) -> Bool {
-    guard frame.pointee.type != .transferNotify && frame.pointee.type != .readRequest else { return true }
+    switch frame.pointee.type {
+    case .message, .messageFragment, .writeData: break
+    default: return true
+    }
     // The most recent is the likeliest.
     var slot = connection.pointee.inbound.last
     while slot != .max {
@@ -201,20 +218,21 @@ extension TransportEndpoint {
     if inbound[frame.transfer].pointee.state != .accepted { predictNext(connection, isRead: false) }
   }
 
-  /// READ_RESPONSE: part of what this side reads.
+  /// READ_RESPONSE: part of what this side reads, or an atomic operation of its returns.
   mutating func receiveReadResponse(_ connection: UnsafeMutablePointer<Connection>, _ frame: ReadResponseFrame) {
     guard let entry = liveOperation(frame.token, frame.operation, connection.pointee.index),
-      entry.pointee.kind == .read, entry.pointee.isStarted
+      entry.pointee.awaitsResponse, entry.pointee.isStarted
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
     guard !overflow, end <= entry.pointee.limit else { return malformed() }
     guard entry.pointee.received.insert(frame.offset, end, in: &ranges) else { return dropForRoom() }
     scatter(frame.payload, frame.payloadLength, to: entry.pointee.memory, at: frame.offset)
     entry.pointee.remoteSlot = frame.responder
-    if entry.pointee.received.isComplete(entry.pointee.length) {
+    if entry.pointee.received.isComplete(entry.pointee.responseLength) {
       complete(frame.token, .ok)
       return predictNext(connection, isRead: true)
     }
+    guard entry.pointee.kind == .read else { return }
     predict(frame.token, frame.operation, isRead: true)
     let limit = nextGrant(
       entry.pointee.limit, entry.pointee.received.completePrefix, entry.pointee.length, connection)

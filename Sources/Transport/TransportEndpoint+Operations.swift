@@ -73,7 +73,20 @@ extension TransportEndpoint {
       for index in 0..<operation.segmentCount { scatter.pointee.segments[index] = operation.segments![index] }
     }
     entry.pointee.length = entry.pointee.memory.length(scatters)
-    if operation.flags.contains(.inject) { inject(slot) }
+    if operation.kind == .atomic {
+      adoptResults(of: operation, slot)
+    } else if operation.flags.contains(.inject) {
+      inject(slot)
+    }
+  }
+
+  /// Of an atomic operation: copies what goes out, so that the operation's memory is what comes back.
+  private mutating func adoptResults(of operation: Operation, _ slot: UInt32) {
+    inject(slot)
+    let entry = operations[slot]
+    entry.pointee.atomic = operation.atomic
+    hold(operation.results, operation.resultCount, in: &entry.pointee.memory)
+    entry.pointee.limit = entry.pointee.memory.length(scatters)
   }
 
   /// Copies the payload, so that the program may reuse its memory.
@@ -106,16 +119,20 @@ extension TransportEndpoint {
     let entry = operations[slot]
     let connection = self[entry.pointee.connection]
     entry.pointee.status = status
+    // The layer above is done with an atomic operation once it has been carried out.
+    var isUntold = false
     if entry.pointee.kind == .readResponse {
       connection.pointee.responses.remove(slot, in: operations)
+      isUntold = entry.pointee.injected != nil
     } else {
       if connection.pointee.nextStart == slot { connection.pointee.nextStart = entry.pointee.next }
       connection.pointee.operations.remove(slot, in: operations)
-      if entry.pointee.kind == .read && entry.pointee.isStarted { connection.pointee.readsOutstanding -= 1 }
+      if entry.pointee.awaitsResponse && entry.pointee.isStarted { connection.pointee.readsOutstanding -= 1 }
     }
     if entry.pointee.isInBulk { removeFromBulk(slot, connection) }
     // Frames that still name the slot find it over and are dropped when they come up.
     entry.pointee.isLive = false
+    if isUntold { return release(slot) }
     hasNews = true
     if status == .ok && entry.pointee.flags.contains(.silent) {
       silentCompletions += 1
@@ -139,7 +156,7 @@ extension TransportEndpoint {
       buffers.deallocate(injected, count: max(Int(entry.pointee.length), 1))
     }
     if entry.pointee.memory.scatter != .max { scatters.free(entry.pointee.memory.scatter) }
-    if entry.pointee.kind == .read { entry.pointee.received.removeAll(in: &ranges) }
+    if entry.pointee.awaitsResponse { entry.pointee.received.removeAll(in: &ranges) }
   }
 
   /// The live operation that a frame names; nil when it is over. O(1).
@@ -176,7 +193,7 @@ extension TransportEndpoint {
     case .message:
       if !entry.pointee.isPulled && !entry.pointee.flags.waitsForTarget { complete(slot, .ok) }
     case .readResponse: complete(slot, .ok)
-    case .write, .read: break
+    case .write, .read, .atomic: break
     }
   }
 

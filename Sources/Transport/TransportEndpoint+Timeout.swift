@@ -156,6 +156,7 @@ extension TransportEndpoint {
     while connection.pointee.operations.first != .max { complete(connection.pointee.operations.first, status) }
     while connection.pointee.responses.first != .max { complete(connection.pointee.responses.first, status) }
     failTransfers(connection, status)
+    endGathering(connection)
     freeAllStaged(connection)
     if connection.pointee.unacknowledged > 0 { acknowledgementsOwed -= 1 }
     let notBefore = max(connection.pointee.cookieNotBefore, now)

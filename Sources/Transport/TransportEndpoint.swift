@@ -172,6 +172,12 @@ public struct TransportEndpoint: ~Copyable {
       operations[index].pointee.injected?.deallocate()
       index = operations[index].pointee.next
     }
+    index = connection.pointee.responses.first
+    while index != .max {
+      operations[index].pointee.injected?.deallocate()
+      index = operations[index].pointee.next
+    }
+    if connection.pointee.gathering != .max { inbound[connection.pointee.gathering].pointee.staging?.deallocate() }
     index = connection.pointee.inbound.first
     while index != .max {
       inbound[index].pointee.staging?.deallocate()

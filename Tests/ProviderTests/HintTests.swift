@@ -51,7 +51,7 @@ final class Hints {
     Case("connected endpoints", false) { $0.endpoint.pointee.type = FI_EP_MSG },
     Case("datagrams", false) { $0.endpoint.pointee.type = FI_EP_DGRAM },
     Case("all capabilities", true) { $0.info.pointee.caps = Capabilities.all },
-    Case("atomics", false) { $0.info.pointee.caps = FI_ATOMIC },
+    Case("atomics", true) { $0.info.pointee.caps = FI_ATOMIC },
     Case("multi-receive", true) { $0.info.pointee.caps = FI_MSG | FI_MULTI_RECV },
     Case("tagged multi-receive", true) { $0.info.pointee.caps = FI_TAGGED | FI_TAGGED_MULTI_RECV },
     Case("unknown sources", true) { $0.info.pointee.caps = FI_MSG | FI_SOURCE | FI_SOURCE_ERR },
@@ -164,8 +164,8 @@ final class Hints {
       $0.transmit.pointee.caps = Capabilities.all
       $0.receive.pointee.caps = Capabilities.all
     },
-    Case("transmit atomics", false) { $0.transmit.pointee.caps = FI_ATOMIC },
-    Case("receive atomics", false) { $0.receive.pointee.caps = FI_ATOMIC },
+    Case("transmit atomics", true) { $0.transmit.pointee.caps = FI_ATOMIC },
+    Case("receive atomics", true) { $0.receive.pointee.caps = FI_ATOMIC },
   ]
 
   @Test(arguments: general + domain + endpoint + queues)

@@ -17,6 +17,8 @@ package struct OperationPlan {
   package var gap = 0
   /// How the memory at the target is sliced: buffers of a message, segments of a write or read.
   package var remoteParts: [Int] = [0]
+  /// How the memory for what an atomic operation returns is sliced.
+  package var resultParts: [Int] = [0]
   /// The target keeps the message for a while before it has a buffer.
   package var holdFor: UInt64?
   /// The target throws the held message away instead of accepting it.
@@ -33,6 +35,9 @@ package struct OperationPlan {
     self.size = size
   }
 
+  /// Bytes that its completion tells of.
+  package var completedSize: Int { flags.contains(.fetch) ? resultParts.reduce(0, +) : size }
+
   package var description: String {
     var text = "\(kind) \(source) -> \(target), \(size) bytes"
     if flags.contains(.tagged) { text += ", tagged" }
@@ -40,6 +45,7 @@ package struct OperationPlan {
     if flags.contains(.deliveryComplete) { text += ", delivery-complete" }
     if flags.contains(.matchComplete) { text += ", match-complete" }
     if flags.contains(.inject) { text += ", inject" }
+    if flags.contains(.fetch) { text += ", fetch to \(resultParts)" }
     if context != 0 { text += ", context \(context)" }
     text += ", local \(localParts) gap \(gap), remote \(remoteParts)"
     if let holdFor { text += ", held \(holdFor)ns" }

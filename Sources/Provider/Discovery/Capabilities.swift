@@ -31,7 +31,7 @@ package enum Capabilities {
   package static var all: UInt64 { transmit | receive | domain }
 
   private static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
-  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA }
+  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA | FI_ATOMIC }
 
   /// Capabilities that must be asked for; all others are secondary and may be answered unasked.
   package static var primary: UInt64 {
@@ -74,7 +74,8 @@ package enum Capabilities {
     let messages = FI_ORDER_RAS | FI_ORDER_WAS | FI_ORDER_SAW | FI_ORDER_SAS
     let memory = FI_ORDER_RAR | FI_ORDER_RAW | FI_ORDER_WAW
     let remoteMemory = FI_ORDER_RMA_RAR | FI_ORDER_RMA_RAW | FI_ORDER_RMA_WAW
-    return messages | memory | remoteMemory | FI_ORDER_ATOMIC_RAR | FI_ORDER_ATOMIC_RAW | FI_ORDER_ATOMIC_WAW
+    let atomics = FI_ORDER_ATOMIC_RAR | FI_ORDER_ATOMIC_RAW | FI_ORDER_ATOMIC_WAR | FI_ORDER_ATOMIC_WAW
+    return messages | memory | remoteMemory | atomics
   }
   /// Largest transfers that keep the order read after write, write after read, write after write; in bytes.
   package static var maximumOrderRAW: Int { unlimited }

@@ -6,7 +6,7 @@ import Transport
 package struct OperationContext: BitwiseCopyable {
   /// The program's context pointer.
   package var context: UInt
-  /// FI_SEND with FI_MSG or FI_TAGGED, or FI_RMA with FI_READ or FI_WRITE; and FI_COMPLETION if a success is reported.
+  /// FI_SEND with FI_MSG or FI_TAGGED, or FI_RMA or FI_ATOMIC with FI_READ or FI_WRITE; and FI_COMPLETION if a success is reported.
   package var flags: UInt64
 
   @inline(__always)
@@ -57,6 +57,7 @@ package enum TransferError {
     switch status {
     case .ok: return 0
     case .accessDenied, .outOfBounds: return FI_EACCES
+    case .unsupported: return FI_EOPNOTSUPP
     case .aborted: return FI_EREMOTEIO
     case .refused: return FI_ECONNREFUSED
     case .timedOut: return FI_ETIMEDOUT

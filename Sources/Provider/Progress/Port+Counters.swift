@@ -21,10 +21,12 @@ extension Port {
   }
 
   /// A peer's read, or an atomic operation that returns something, was answered from the regions of `transfer`.
+  ///
+  /// For the regions an atomic operation is what it does to them: they are written to by all but pure reads.
   @inline(never)
-  func countRemoteRead(_ transfer: RegionTransfer, _ bytes: UInt64) {
+  func countRemoteRead(_ transfer: RegionTransfer, _ bytes: UInt64, as access: RegionAccess = .read) {
     counters.remoteRead?._withUnsafeGuaranteedRef { $0.count(bytes) }
-    countAccess(transfer, .read)
+    countAccess(transfer, access)
   }
 
   /// The counters of the regions themselves: one event for each region, however many segments of it were named.

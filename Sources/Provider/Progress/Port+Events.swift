@@ -30,6 +30,7 @@ extension Port {
       case .writeReceived: writeReceived(event)
       case .read: readArrived(event)
       case .readAnswered: readAnswered(event)
+      case .atomic: atomicArrived(event)
       case .connectionFailed: break
       }
     }
@@ -204,7 +205,7 @@ extension Port {
   // MARK: Peers' access to memory regions
 
   /// Finds the memory that an event's segments name.
-  private func resolve(
+  func resolve(
     _ event: UnsafePointer<Event>, _ access: RegionAccess, _ slices: UnsafeMutablePointer<Slice>,
     _ transfer: inout RegionTransfer
   ) -> (status: OperationStatus, sliceCount: Int) {
@@ -230,7 +231,7 @@ extension Port {
       if let payload = event.pointee.payload {
         scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, found.sliceCount)
         if countsRemotes { countRemoteWrite(transfer, event.pointee.length) }
-        return reportWrite(event)
+        return reportAccess(event)
       }
       guard let name = regionTransfers.begin(transfer, in: binding.domain) else { return transport.refuse(.aborted) }
       transport.accept(slices, count: found.sliceCount, cookie: name)
@@ -242,7 +243,7 @@ extension Port {
       countRemoteWrite(regionTransfers[event.pointee.cookie], event.pointee.length)
     }
     regionTransfers.end(event.pointee.cookie, in: binding.domain)
-    if event.pointee.status == .ok { reportWrite(event) }
+    if event.pointee.status == .ok { reportAccess(event) }
   }
 
   private func readArrived(_ event: UnsafePointer<Event>) {
@@ -263,27 +264,27 @@ extension Port {
     regionTransfers.end(event.pointee.cookie, in: binding.domain)
   }
 
-  /// A write that carries completion data is told to the target's program.
+  /// A write or atomic operation that carries completion data is told to the target's program, `flags` saying what it was.
   @inline(__always)
-  private func reportWrite(_ event: UnsafePointer<Event>) {
+  func reportAccess(_ event: UnsafePointer<Event>, _ flags: UInt64 = FI_RMA | FI_REMOTE_WRITE) {
     guard event.pointee.flags.contains(.remoteData), takesRemoteWrites, hasSpareCompletion else { return }
     hasSpareCompletion = false
     let source = source(of: event.pointee.connection)
-    if source == UInt64.max && reportsUnknownSources { return reportUnknownWriter(event) }
+    if source == UInt64.max && reportsUnknownSources { return reportUnknownWriter(event, flags) }
     binding.receiveQueue._withUnsafeGuaranteedRef {
       $0.push(
-        context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
+        context: 0, flags: flags | FI_REMOTE_CQ_DATA,
         length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0,
         source: source)
     }
   }
 
   @inline(never)
-  private func reportUnknownWriter(_ event: UnsafePointer<Event>) {
+  private func reportUnknownWriter(_ event: UnsafePointer<Event>, _ flags: UInt64) {
     let data = errorData(UInt64.max, event.pointee.connection)
     binding.receiveQueue._withUnsafeGuaranteedRef {
       $0.pushError(
-        context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
+        context: 0, flags: flags | FI_REMOTE_CQ_DATA,
         length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0, olen: 0,
         err: FI_EADDRNOTAVAIL, provErrno: FI_EADDRNOTAVAIL, source: UInt64.max, errorData: data)
     }

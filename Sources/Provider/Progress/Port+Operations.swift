@@ -65,7 +65,7 @@ extension Port {
   }
 
   @inline(__always)
-  private func operationFlags(_ flags: UInt64) -> OperationFlags {
+  func operationFlags(_ flags: UInt64) -> OperationFlags {
     var result: OperationFlags = []
     if flags & FI_REMOTE_CQ_DATA != 0 { result.insert(.remoteData) }
     if flags & FI_DELIVERY_COMPLETE != 0 { result.insert(.deliveryComplete) }
@@ -76,7 +76,7 @@ extension Port {
   }
 
   @inline(__always)
-  private func start(_ operation: borrowing Operation, to address: UInt64, _ pieces: Pieces, _ flags: UInt64) -> Int {
+  func start(_ operation: borrowing Operation, to address: UInt64, _ pieces: Pieces, _ flags: UInt64) -> Int {
     let length = pieces.length
     guard length >= 0 && (flags & FI_INJECT == 0 || length <= options.injectSize) else { return Int(-FI_EINVAL) }
     guard options.hasTransmitQueue else { return -Int(FI_ENOCQ) }
