@@ -151,15 +151,17 @@ WEAK int old_pthread_join(pthread_t, void **);
 WEAK int old_pthread_detach(pthread_t);
 WEAK int old_pthread_attr_setstacksize(pthread_attr_t *, size_t);
 WEAK int old_pthread_condattr_setclock(pthread_condattr_t *, clockid_t);
+WEAK int old_pthread_mutex_trylock(pthread_mutex_t *);
 OLD_VERSION(pthread_create, BASE_VERSION);
 OLD_VERSION(pthread_join, BASE_VERSION);
 OLD_VERSION(pthread_detach, BASE_VERSION);
 OLD_VERSION(pthread_attr_setstacksize, BASE_VERSION);
 OLD_VERSION(pthread_condattr_setclock, SETCLOCK_VERSION);
+OLD_VERSION(pthread_mutex_trylock, BASE_VERSION);
 
 static bool has_threads(void) {
   return old_pthread_create && old_pthread_join && old_pthread_detach && old_pthread_attr_setstacksize &&
-         old_pthread_condattr_setclock;
+         old_pthread_condattr_setclock && old_pthread_mutex_trylock;
 }
 #else
 #define old_pthread_create pthread_create
@@ -167,6 +169,7 @@ static bool has_threads(void) {
 #define old_pthread_detach pthread_detach
 #define old_pthread_attr_setstacksize pthread_attr_setstacksize
 #define old_pthread_condattr_setclock pthread_condattr_setclock
+#define old_pthread_mutex_trylock pthread_mutex_trylock
 
 static bool has_threads(void) { return true; }
 #endif
@@ -219,6 +222,8 @@ int platform_thread_create(pthread_t *thread, size_t stack_size, void (*function
 void platform_thread_join(pthread_t thread) { old_pthread_join(thread, NULL); }
 
 void platform_thread_detach(pthread_t thread) { old_pthread_detach(thread); }
+
+bool platform_mutex_trylock(pthread_mutex_t *mutex) { return old_pthread_mutex_trylock(mutex) == 0; }
 
 void platform_thread_set_name(const char *name) {
 #if defined(__linux__)

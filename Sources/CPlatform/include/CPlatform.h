@@ -99,6 +99,8 @@ int platform_thread_create(
 void platform_thread_join(pthread_t thread) PLATFORM_HIDDEN;
 /// Lets a thread that was started here end by itself. pthread_detach(3).
 void platform_thread_detach(pthread_t thread) PLATFORM_HIDDEN;
+/// Takes a mutex if it is free; in a thread that was started here. pthread_mutex_trylock(3).
+bool platform_mutex_trylock(pthread_mutex_t *mutex) PLATFORM_HIDDEN;
 /// Names the calling thread; at most 15 bytes.
 void platform_thread_set_name(const char *name) PLATFORM_HIDDEN;
 

@@ -268,7 +268,8 @@ package final class Endpoint {
       receiveQueue: receiveQueue ?? either, counters: counters)
     if type == .dgram { return try enableDatagrams(binding) }
     var configuration = try EndpointSocket.configuration(
-      for: socket!, transmitQueueSize: options.transmitQueueSize, isAutomatic: domain.engine.isAutomatic)
+      for: socket!, transmitQueueSize: options.transmitQueueSize + options.internalOperations,
+      isAutomatic: domain.engine.isAutomatic)
     if domain.hasVectorKeys { configuration.authorizations = addresses.authorizations }
     if let key = options.key { configuration.authorizations.append(key.digest) }
     let made = Port(
@@ -366,7 +367,7 @@ package final class Endpoint {
     while !port.isDrained {
       let now = Clock.now()
       _ = port.pump(now)
-      if port.outstanding == 0 && !isBrief {
+      if port.outstanding + port.internalOutstanding == 0 && !isBrief {
         isBrief = true
         deadline = min(deadline, now &+ Self.briefLinger)
       }

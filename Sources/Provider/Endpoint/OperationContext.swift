@@ -20,6 +20,20 @@ package struct OperationContext: BitwiseCopyable {
 
   @inline(__always)
   package var cookie: Cookies { Cookies(UInt64(context), flags) }
+
+  /// An operation of the provider's own, for one of its receive contexts: of no completion queue and no counter.
+  package init(internal context: UInt, for number: UInt16) {
+    self.init(context: context, flags: Self.internalMark | UInt64(number))
+  }
+
+  /// Whether the program knows nothing of it.
+  @inline(__always)
+  package var isInternal: Bool { flags & Self.internalMark != 0 }
+  /// Of an operation of the provider's own: the receive context that its message is for.
+  package var internalNumber: UInt16 { UInt16(truncatingIfNeeded: flags) }
+
+  /// No flag of a completion.
+  @inline(__always) private static var internalMark: UInt64 { 1 << 63 }
 }
 
 /// Names, in the first word of a cookie, what a peer's transfer goes to or comes from.
@@ -47,6 +61,9 @@ package enum TransferName {
   package static func index(_ cookie: Cookies) -> UInt32 { UInt32(truncatingIfNeeded: cookie.first) }
   @inline(__always)
   package static func context(_ cookie: Cookies) -> UInt16 { UInt16(truncatingIfNeeded: cookie.second) }
+  /// Whether what it names belongs to one of the provider's own contexts.
+  @inline(__always)
+  package static func isInternal(_ cookie: Cookies) -> Bool { context(cookie) >= ReceiveContext.firstInternal }
 }
 
 /// How the transport's outcomes read in C.

@@ -11,6 +11,8 @@ import Transport
 package final class ReceiveContext {
   /// Contexts from this number on are the provider's own; no program's receives meet their messages.
   package static var firstInternal: UInt16 { 0xFF00 }
+  /// Of collective operations.
+  package static var collectives: UInt16 { 0xFFFE }
 
   /// What messages call it.
   package let number: UInt16

@@ -123,7 +123,7 @@ final class ConditionNotifier {
 
   /// Wakes whoever waits for the condition. The program may close the object with its mutex held.
   private func tell() {
-    while pthread_mutex_trylock(mutex) != 0 {
+    while !platform_mutex_trylock(mutex) {
       if isStopping { return }
       _ = platform_poll(nil, 0, 1)
     }

@@ -31,7 +31,7 @@ extension Port {
       case .read: readArrived(event)
       case .readAnswered: readAnswered(event)
       case .atomic: atomicArrived(event)
-      case .connectionFailed: break
+      case .connectionFailed: connectionFailed(event.pointee.connection, event.pointee.status)
       }
     }
     isSuspended = false
@@ -100,6 +100,7 @@ extension Port {
   }
 
   private func heldMessageLost(_ event: UnsafePointer<Event>) {
+    if TransferName.isInternal(event.pointee.cookie) { return internalMessageLost(event) }
     let index = TransferName.index(event.pointee.cookie)
     withContext(event.pointee.cookie) { context, _ in
       context.unexpected.unlink(index)
@@ -108,6 +109,7 @@ extension Port {
   }
 
   private func messageReceived(_ event: UnsafePointer<Event>) {
+    if TransferName.isInternal(event.pointee.cookie) { return internalMessageReceived(event) }
     let index = TransferName.index(event.pointee.cookie)
     withContext(event.pointee.cookie) { context, queue in
       if TransferName.isPacked(event.pointee.cookie) {
@@ -155,17 +157,11 @@ extension Port {
     return hasSpareCompletion
   }
 
-  // MARK: The provider's own messages
-
-  /// A message for one of the contexts that are no program's. Answers the event as `messageArrived` does: what nobody
-  /// here knows is refused.
-  @inline(never)
-  private func internalMessage(_ event: UnsafePointer<Event>) { transport.refuse(.aborted) }
-
   // MARK: This side's operations
 
   private func operationCompleted(_ event: UnsafePointer<Event>) {
     let operation = OperationContext(event.pointee.cookie)
+    if operation.isInternal { return internalOperationEnded(operation, event.pointee.status) }
     if countsOperations { countOperation(operation.flags, event.pointee.length, event.pointee.status) }
     if event.pointee.status == .ok { return operationSucceeded(operation) }
     outstanding &-= 1
@@ -174,16 +170,20 @@ extension Port {
 
   @inline(__always)
   func operationSucceeded(_ operation: OperationContext) {
+    // Those of which no success is reported end silently: what is neither is the provider's own.
+    guard operation.flags & FI_COMPLETION != 0 else { return unreportedSuccess(operation) }
     outstanding &-= 1
     binding.transmitQueue._withUnsafeGuaranteedRef {
-      if operation.flags & FI_COMPLETION != 0 {
-        $0.push(
-          context: operation.context, flags: operation.flags & ~FI_COMPLETION, length: 0, buffer: 0, data: 0, tag: 0,
-          source: UInt64.max)
-      } else {
-        $0.unreserve()
-      }
+      $0.push(
+        context: operation.context, flags: operation.flags & ~FI_COMPLETION, length: 0, buffer: 0, data: 0, tag: 0,
+        source: UInt64.max)
     }
+  }
+
+  @inline(never)
+  private func unreportedSuccess(_ operation: OperationContext) {
+    if operation.isInternal { return internalOperationEnded(operation, .ok) }
+    silentlyCompleted(1)
   }
 
   /// Operations of which the program wants to hear only when they fail.

@@ -31,6 +31,7 @@ extension Port {
     if isIdle { transport.pollIdle(now: now) }
     transport.handleTimeout(now: now)
     drain(now)
+    if internalDeadline <= now { work(now) }
     if transport.wantsTransmit { flush(now) }
     return !isEmpty
   }

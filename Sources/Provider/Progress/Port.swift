@@ -62,6 +62,9 @@ package final class Port {
   private let sharedTransmits: Unmanaged<SharedTransmitContext>?
   /// Posted operations whose completion is due.
   package internal(set) var outstanding = 0
+  /// The same of the provider's own messages, of which no program knows; and when there is something to do about them.
+  package internal(set) var internalOutstanding = 0
+  var internalDeadline: Instant = .max
 
   /// The socket's second descriptor as far as sleepers know; -1 while there is none.
   var hotDescriptor: Int32 = -1
@@ -147,7 +150,7 @@ package final class Port {
   package var descriptor: Int32 { socket.descriptor }
   package var localAddress: SocketAddress { socket.localAddress }
   /// When to pump although no descriptor says so.
-  package var nextTimeout: Instant { min(transport.nextTimeout(), socket.nextDelivery) }
+  package var nextTimeout: Instant { min(transport.nextTimeout(), socket.nextDelivery, internalDeadline) }
 
   /// Whether a pump has something to do that no descriptor and no timer will tell of.
   package var hasWork: Bool { transport.wantsTransmit || !batch.isEmpty || inputIndex < inputCount }

@@ -1,0 +1,58 @@
+import Datagram
+import Packet
+import Transport
+
+// The provider's own messages: they go to receive contexts that are no program's (docs/PROTOCOL.md), take none of the
+// program's transmit queue and complete nowhere. What they mean is known to whoever has the context; here they only find
+// their way.
+//
+// Such an owner answers an arriving message at once, as `messageArrived` does, and leaves everything else for `work`:
+// events come in the middle of a datagram.
+extension Port {
+  /// Posts a message of the provider's own for the peer's context that `operation` names; `cookie` is an
+  /// ``OperationContext/init(internal:for:)``. It leaves with the next flush. False when too many are under way: their
+  /// ends are told as those of all others, and then is the time to try again.
+  func postInternal(_ operation: Operation, on connection: ConnectionIndex) -> Bool {
+    guard internalOutstanding < options.internalOperations, transport.post(operation, on: connection) == .queued else {
+      return false
+    }
+    internalOutstanding += 1
+    return true
+  }
+
+  /// There is something to do, now or at `deadline` at the latest.
+  func scheduleInternalWork(at deadline: Instant = 0) {
+    guard deadline < internalDeadline else { return }
+    internalDeadline = deadline
+    binding.engine._withUnsafeGuaranteedRef { $0.deadlineMoved(max(deadline, 1)) }
+  }
+
+  /// Does what events have made due, and what follows from that.
+  @inline(never)
+  func work(_ now: Instant) {
+    internalDeadline = .max
+    drain(now)
+  }
+
+  // MARK: Events
+
+  /// A message for one of the contexts that are no program's. What nobody here knows is refused.
+  @inline(never)
+  func internalMessage(_ event: UnsafePointer<Event>) { transport.refuse(.aborted) }
+
+  /// A message that was accepted has come, or will not.
+  @inline(never)
+  func internalMessageReceived(_ event: UnsafePointer<Event>) {}
+
+  /// A message that was held is lost.
+  @inline(never)
+  func internalMessageLost(_ event: UnsafePointer<Event>) {}
+
+  /// A message that was posted is over.
+  @inline(never)
+  func internalOperationEnded(_ operation: OperationContext, _ status: TransportStatus) { internalOutstanding -= 1 }
+
+  /// A session has ended, and with it everything under way in it.
+  @inline(never)
+  func connectionFailed(_ connection: ConnectionIndex, _ status: TransportStatus) {}
+}
