@@ -31,6 +31,16 @@ extension TransportEndpoint {
     return count
   }
 
+  /// Whether there is a slot to answer the operation from, and one to gather it in unless it is whole or has one.
+  @inline(never)
+  func hasRoomForAtomic(
+    _ connection: UnsafeMutablePointer<Connection>, _ frame: UnsafePointer<OrderedFrame>
+  ) -> Bool {
+    let isWhole = UInt64(frame.pointee.payloadLength) == frame.pointee.total
+    return (isWhole || connection.pointee.gathering != .max || inbound.available > 0)
+      && (!frame.pointee.flags.contains(.fetch) || hasRoomToAnswer(connection))
+  }
+
   /// Offers the operation that starts to the layer above; `length` bytes of memory.
   @inline(never)
   mutating func describeAtomic(_ length: UInt64, _ connection: UnsafeMutablePointer<Connection>) {

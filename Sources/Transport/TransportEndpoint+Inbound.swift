@@ -40,11 +40,14 @@ extension TransportEndpoint {
   private func hasRoomToStart(_ connection: UnsafeMutablePointer<Connection>, _ frame: UnsafePointer<OrderedFrame>)
     -> Bool
   {
-    guard inbound.available > 0, sentFrames.available > 64, ranges.available > 64 else { return false }
-    guard
-      frame.pointee.type == .readRequest || frame.pointee.type == .atomic && frame.pointee.flags.contains(.fetch)
-    else { return true }
-    return Int(connection.pointee.responses.count) < configuration.maximumReads
+    guard sentFrames.available > 64, ranges.available > 64 else { return false }
+    guard frame.pointee.type != .atomic else { return hasRoomForAtomic(connection, frame) }
+    return inbound.available > 0 && (frame.pointee.type != .readRequest || hasRoomToAnswer(connection))
+  }
+
+  /// Whether there is a slot for READ_RESPONSEs.
+  func hasRoomToAnswer(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    Int(connection.pointee.responses.count) < configuration.maximumReads
       && operations.available > UInt32(configuration.transmitQueueSize - postedCount)
   }
 
@@ -404,12 +407,12 @@ extension TransportEndpoint {
     cursor.replayedBlock = .max
   }
 
-  /// Staged frames of the connection wait for an inbound slot.
+  /// Staged frames of the connection wait for room.
   private mutating func noteStarved(_ connection: UnsafeMutablePointer<Connection>) {
     starved.append(connection, in: connections)
   }
 
-  /// There are inbound slots again: the staged frames of whoever has waited longest may go on.
+  /// There may be room again: the staged frames of whoever has waited longest may go on.
   mutating func feedStarved() {
     while let connection = starved.popFirst(in: connections) {
       guard connection.pointee.staged.isEmpty else { return cursor.draining = connection }

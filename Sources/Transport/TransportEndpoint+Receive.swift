@@ -116,7 +116,7 @@ extension TransportEndpoint {
       if nextCompletion() { return UnsafePointer(event) }
     }
     // Not before the packet under way is over: its connection is drained next.
-    if cursor.draining == nil && !starved.isEmpty && inbound.available > 0 { feedStarved() }
+    if cursor.draining == nil && !starved.isEmpty { feedStarved() }
     while let connection = cursor.draining {
       if drainStaged(connection) { return UnsafePointer(event) }
       if nextCompletion() { return UnsafePointer(event) }

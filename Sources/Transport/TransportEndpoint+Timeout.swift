@@ -150,6 +150,8 @@ extension TransportEndpoint {
   /// operation posted on it makes a new handshake.
   mutating func fail(_ connection: UnsafeMutablePointer<Connection>, _ status: TransportStatus, now: Instant) {
     statistics.failures += 1
+    // What the layer above said to the last event belongs to the session that ends, too.
+    if cursor.answer != .none && cursor.eventConnection == connection { settle() }
     // What is left of a packet under way belongs to the session that ends.
     if cursor.isActive && cursor.connection == connection { cursor.isActive = false }
     freePackets(connection)

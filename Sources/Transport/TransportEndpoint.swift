@@ -55,7 +55,7 @@ public struct TransportEndpoint: ~Copyable {
   /// The oldest are forgotten when nobody asks for them, since their operations tell as well.
   var failedConnections = RecentQueue<64, Failure>(placeholder: Failure(connection: 0, status: .ok))
 
-  /// Connections whose staged frames wait for an inbound slot.
+  /// Connections whose staged frames wait for room.
   var starved = ConnectionQueue(.forRoom)
   /// Connections that have something to send and found no slot for its packet or frames.
   private var shortOfSlots = ConnectionQueue(.forSlots)

@@ -105,6 +105,42 @@ import Transport
     #expect(bench.isQuiet)
   }
 
+  /// Several peers share one slot to gather in: whoever has it comes to an end.
+  @Test func gathersWithOneSlot() {
+    let bench = Bench(hosts: 4) { configuration, _ in
+      configuration.inboundTransfers = 1
+      configuration.interfaceDatagram = 1_200
+    }
+    let memory = RemoteSegment(address: 0, length: 4_096, key: 1)
+    var ids: [(host: Int, id: UInt64?)] = []
+    for number in 0..<20 {
+      for host in 0..<3 {
+        ids.append((host, bench.postAtomic(code(number), from: host, to: 3, size: 8_192, segments: [memory])))
+      }
+    }
+    bench.network.run(maximumSteps: 1_000_000)
+    #expect(ids.allSatisfy { bench.status($0.id, at: $0.host) == .ok })
+    #expect(bench.recorders[3].atomics.count == 60)
+    #expect(bench.isQuiet)
+  }
+
+  /// Where messages that nobody asks for hold all slots, an operation that comes whole needs none.
+  @Test func wholeOnesNeedNoSlot() {
+    let bench = Bench { configuration, _ in configuration.inboundTransfers = 4 }
+    bench.establish()
+    bench.recorders[1].holds = true
+    for _ in 0..<4 { bench.post(size: 100) }
+    let atomic = bench.postAtomic(code(3), size: 16, segments: [segment])
+    let blocked = bench.post(size: 100)
+    bench.network.run(for: milliseconds(20))
+    #expect(bench.status(atomic) == .ok && bench.recorders[1].held.count == 4)
+    bench.recorders[1].acceptHeld(bench.host(1), bench.network)
+    bench.network.run(for: milliseconds(20))
+    bench.recorders[1].acceptHeld(bench.host(1), bench.network)
+    bench.network.run(maximumSteps: 100_000)
+    #expect(bench.status(blocked) == .ok && bench.isQuiet)
+  }
+
   @Test(arguments: [OperationStatus.accessDenied, .outOfBounds, .unsupported, .aborted], [16, 3_000])
   func refusalsAreTold(refusal: OperationStatus, size: Int) {
     let bench = Bench()
