@@ -28,11 +28,14 @@ extension TransportEndpoint {
   /// Whether order permits an operation to start, all before it having started.
   ///
   /// Messages, reads and eager writes wait until earlier writes are in place (FI_ORDER_SAW, RAW, WAW). A pulled write
-  /// waits in `accept`, and only when it overlaps.
+  /// waits in `accept`, and only when it overlaps; so does what would change memory that is still being read
+  /// (FI_ORDER_WAR, SAR). An atomic operation waits for all of that.
   @inline(__always)
   private func canStart(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
-    connection.pointee.activeWrites == 0
-      || (frame.pointee.type == .transferNotify && frame.pointee.flags.contains(.write))
+    if connection.pointee.activeWrites == 0 {
+      return frame.pointee.type != .atomic || connection.pointee.activeReads == 0
+    }
+    return frame.pointee.type == .transferNotify && frame.pointee.flags.contains(.write)
   }
 
   /// Whether slabs have what the operation may need until it is over.
@@ -255,7 +258,7 @@ extension TransportEndpoint {
     }
     if entry.pointee.isIncomplete && entry.pointee.received.isComplete(entry.pointee.length) { noteComplete(slot) }
     if entry.pointee.state == .accepted && entry.pointee.received.isComplete(entry.pointee.wanted) {
-      finish(slot, .ok)
+      if !entry.pointee.isDeferred { finish(slot, .ok) }
     } else if entry.pointee.state == .held && entry.pointee.wantsDone && !entry.pointee.flags.contains(.matchComplete)
       && entry.pointee.received.isComplete(entry.pointee.length)
     {
@@ -408,7 +411,7 @@ extension TransportEndpoint {
   }
 
   /// Staged frames of the connection wait for room.
-  private mutating func noteStarved(_ connection: UnsafeMutablePointer<Connection>) {
+  mutating func noteStarved(_ connection: UnsafeMutablePointer<Connection>) {
     starved.append(connection, in: connections)
   }
 

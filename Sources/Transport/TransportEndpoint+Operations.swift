@@ -16,6 +16,7 @@ extension TransportEndpoint {
     connection.pointee.nextSequence &+= 1
     connection.pointee.operations.append(slot, in: operations)
     if connection.pointee.nextStart == .max { connection.pointee.nextStart = slot }
+    if operation.flags.contains(.fence) { connection.pointee.fences += 1 }
     markReady(connection)
     return .queued
   }
@@ -124,10 +125,13 @@ extension TransportEndpoint {
     if entry.pointee.kind == .readResponse {
       connection.pointee.responses.remove(slot, in: operations)
       isUntold = entry.pointee.injected != nil
+      if !isUntold { endRead(connection) }
+      if connection.pointee.deferredTransfers > 0 { startDeferred(connection) }
     } else {
       if connection.pointee.nextStart == slot { connection.pointee.nextStart = entry.pointee.next }
       connection.pointee.operations.remove(slot, in: operations)
       if entry.pointee.awaitsResponse && entry.pointee.isStarted { connection.pointee.readsOutstanding -= 1 }
+      if connection.pointee.fences > 0 { passFence(entry, connection) }
     }
     if entry.pointee.isInBulk { removeFromBulk(slot, connection) }
     // Frames that still name the slot find it over and are dropped when they come up.
@@ -139,6 +143,16 @@ extension TransportEndpoint {
       return release(slot)
     }
     completedOperations.append(slot, in: operations)
+  }
+
+  /// An operation has ended on a connection where fenced ones wait: it may have been the last before one of them, or one
+  /// of them itself.
+  @inline(never)
+  private mutating func passFence(
+    _ entry: UnsafeMutablePointer<OutboundOperation>, _ connection: UnsafeMutablePointer<Connection>
+  ) {
+    if entry.pointee.flags.contains(.fence) && !entry.pointee.isStarted { connection.pointee.fences -= 1 }
+    markReady(connection)
   }
 
   /// Frees a completed operation; its event has been built.
@@ -154,6 +168,7 @@ extension TransportEndpoint {
   private mutating func releaseExtras(_ entry: UnsafeMutablePointer<OutboundOperation>) {
     if let injected = entry.pointee.injected {
       buffers.deallocate(injected, count: max(Int(entry.pointee.length), 1))
+      if entry.pointee.kind == .readResponse { copiedAnswers -= 1 }
     }
     if entry.pointee.memory.scatter != .max { scatters.free(entry.pointee.memory.scatter) }
     if entry.pointee.awaitsResponse { entry.pointee.received.removeAll(in: &ranges) }

@@ -150,14 +150,14 @@ extension TransportEndpoint {
   /// operation posted on it makes a new handshake.
   mutating func fail(_ connection: UnsafeMutablePointer<Connection>, _ status: TransportStatus, now: Instant) {
     statistics.failures += 1
-    // What the layer above said to the last event belongs to the session that ends, too.
-    if cursor.answer != .none && cursor.eventConnection == connection { settle() }
     // What is left of a packet under way belongs to the session that ends.
     if cursor.isActive && cursor.connection == connection { cursor.isActive = false }
+    // So does the answer to its last event.
+    if cursor.answer != .none && cursor.eventConnection == connection { settle() }
     freePackets(connection)
+    failTransfers(connection, status)
     while connection.pointee.operations.first != .max { complete(connection.pointee.operations.first, status) }
     while connection.pointee.responses.first != .max { complete(connection.pointee.responses.first, status) }
-    failTransfers(connection, status)
     endGathering(connection)
     freeAllStaged(connection)
     if connection.pointee.unacknowledged > 0 { acknowledgementsOwed -= 1 }

@@ -26,6 +26,8 @@ public struct TransportEndpoint: ~Copyable {
   var buffers = BufferPool()
   /// Posted operations in flight, of `transmitQueueSize`.
   var postedCount = 0
+  /// Answers that are sent from copies: what atomic operations return.
+  var copiedAnswers = 0
 
   // Connections.
   private(set) var connections: ConnectionTable

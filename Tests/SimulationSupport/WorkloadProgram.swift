@@ -95,7 +95,7 @@ package final class WorkloadProgram: HostProgram {
       if entry.record.plan.isDiscarded {
         network.note("\(host.index) discards \(entry.record.id)")
         entry.record.isLost = true
-        entry.record.remote.fill(OperationRecord.done)
+        entry.record.leaveRemote()
         host.endpoint.discardHeld(handle, now: network.now)
       } else {
         network.note("\(host.index) accepts held \(entry.record.id)")
@@ -158,11 +158,11 @@ package final class WorkloadProgram: HostProgram {
     if let refusal = record.plan.refusal {
       host.endpoint.refuse(refusal)
       record.isLost = true
-      record.remote.fill(OperationRecord.done)
+      record.leaveRemote()
     } else if event.kind == .atomic {
       if record.plan.flags.contains(.fetch) { record.remote.copy(to: host.endpoint.respond(Int(event.length))) }
       checker.delivered(record, event.payload!)
-    } else if let payload = event.payload {
+    } else if let payload = event.payload, !host.endpoint.isAnsweringReads {
       checker.delivered(record, payload)
     } else {
       open(record, network.now)
