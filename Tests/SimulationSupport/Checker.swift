@@ -182,7 +182,8 @@ package final class Checker {
   /// The event brought all the bytes along.
   package func delivered(_ record: OperationRecord, _ payload: UnsafeRawPointer) {
     if record.plan.kind == .atomic, record.shared == nil,
-      let change = record.remote.difference(record.former, length: record.remote.count) {
+      let change = record.remote.difference(record.former, length: record.remote.count)
+    {
       fail(record, "finds its memory changed: \(change)")
     }
     record.remote.copy(from: payload, count: record.plan.size)
