@@ -45,10 +45,10 @@ private func start(
   guard let request = AtomicRequest(kind, operation: msg.op.rawValue, datatype: msg.datatype.rawValue) else {
     return Int(-FI_EOPNOTSUPP)
   }
-  return withPort(ep) { port in
+  return withSender(ep) { sender in
     let size = request.datatype.size
     let remoteCount = msg.rma_iov_count
-    guard let remote = msg.rma_iov, remoteCount > 0 && remoteCount <= port.options.remoteIovLimit else {
+    guard let remote = msg.rma_iov, remoteCount > 0 && remoteCount <= sender.remoteIovLimit else {
       return Int(-FI_EINVAL)
     }
     return withUnsafeTemporaryAllocation(of: RemoteSegment.self, capacity: remoteCount) { segments in
@@ -66,7 +66,7 @@ private func start(
       return withUnsafeTemporaryAllocation(of: Slice.self, capacity: 3 * Capabilities.iovLimit) { memory in
         let slices = memory.baseAddress!
         var end = slices
-        let limit = port.options.iovLimit
+        let limit = sender.iovLimit
         let hasOperands =
           request.operandsPerElement < 1
           || Vector(msg.msg_iov, msg.iov_count).store(total, size, limit: limit, &end)
@@ -77,7 +77,7 @@ private func start(
         guard !request.returnsContents || result.store(total, size, limit: limit, &end) else {
           return Int(-FI_EINVAL)
         }
-        return port.atomic(
+        return sender.atomic(
           request, Pieces(slices, results - slices), results: Pieces(results, end - results),
           at: segments.baseAddress!, segmentCount: remoteCount, of: msg.addr, data: msg.data,
           context: bits(msg.context), flags: flags)
@@ -108,7 +108,7 @@ private func start(
     var msg = fi_msg_atomic(
       msg_iov: operands.first, desc: nil, iov_count: operands.count, addr: peer, rma_iov: $0, rma_iov_count: 1,
       datatype: datatype, op: op, context: context, data: 0)
-    return start(kind, ep, &msg, compare, result, isInjected ? FI_INJECT : withPort(ep) { $0.transmitFlags })
+    return start(kind, ep, &msg, compare, result, isInjected ? FI_INJECT : withSender(ep) { $0.flags })
   }
 }
 
@@ -120,7 +120,7 @@ private func startMessage(
 ) -> Int {
   // Atomic operations on tagged receive buffers are not built.
   guard let msg, flags & (unbuiltTransmitFlags | FI_TAGGED) == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
-  return start(kind, ep, msg, compare, result, flags | withPort(ep) { $0.messageTransmitFlags })
+  return start(kind, ep, msg, compare, result, flags | withSender(ep) { $0.messageFlags })
 }
 
 /// Calls `body` with one piece of memory.

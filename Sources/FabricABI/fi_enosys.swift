@@ -30,10 +30,6 @@ func no_fabric_passive_ep(
 
 // MARK: Domains
 
-func no_domain_scalable_ep(
-  _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_info>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
 func no_domain_query_collective(
   _: UnsafeMutablePointer<fid_domain>?, _: fi_collective_op, _: UnsafeMutablePointer<fi_collective_attr>?, _: UInt64
 ) -> Int32 { notBuilt }

@@ -3,14 +3,14 @@ import Packet
 import Transport
 
 // Atomic operations: those that this side starts, and those of peers, which are over as soon as they have come.
-extension Port {
+extension Sender {
   /// Does something to a peer's memory. `operands` are the operands and then the comparands, as the operation has them,
   /// `results` as long as the segments if it returns something. Returns 0 or a negative FI_E value.
   package func atomic(
     _ request: AtomicRequest, _ operands: Pieces, results: Pieces, at segments: UnsafePointer<RemoteSegment>,
     segmentCount: Int, of address: UInt64, data: UInt64, context: UInt, flags: UInt64
   ) -> Int {
-    let reported = OperationContext(context: context, flags: request.completionFlags | flags & FI_COMPLETION)
+    let reported = OperationContext(context: context, flags: request.completionFlags | flags & FI_COMPLETION | number)
     var operationFlags = operationFlags(flags)
     if request.returnsContents { operationFlags.insert(.fetch) }
     var operation = Operation(
@@ -22,9 +22,11 @@ extension Port {
     operation.atomic = request.code
     operation.results = results.first
     operation.resultCount = results.count
-    return start(operation, to: address, operands, flags)
+    return port._withUnsafeGuaranteedRef { $0.start(operation, by: number, to: address, operands, flags) }
   }
+}
 
+extension Port {
   /// A peer's operation on this side's memory.
   @inline(never)
   func atomicArrived(_ event: UnsafePointer<Event>) {
