@@ -204,36 +204,6 @@ CASE(queries_refuse_what_makes_no_sense) {
   node_close(&node);
 }
 
-// ---- memory of the target -----------------------------------------------------------------------------------------
-
-struct target {
-  char *memory;
-  struct fid_mr *mr;
-  uint64_t key;
-  uint64_t base;
-};
-
-static const uint64_t all_rights = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_READ | FI_WRITE;
-
-static void target_over(struct target *target, struct node *node, void *memory, size_t length, uint64_t rights,
-                        uint64_t key) {
-  target->memory = memory;
-  assert_success(fi_mr_reg(node->domain, memory, length, rights, 0, key, 0, &target->mr, NULL));
-  target->key = fi_mr_key(target->mr);
-  int mode = node->info->domain_attr->mr_mode;
-  target->base = mode == 1 || (mode & FI_MR_VIRT_ADDR) ? (uintptr_t)memory : 0;
-}
-
-static void target_open(struct target *target, struct node *node, uint64_t rights) {
-  target_over(target, node, allocate(room), room, rights, 77);
-  memset(target->memory, 0xee, room);
-}
-
-static void target_close(struct target *target) {
-  close_fid(target->mr);
-  free(target->memory);
-}
-
 static void expect_done(struct pair *pair, void *context, uint64_t flags) {
   struct fi_cq_tagged_entry entry = {0};
   wait_completion(pair->a.tx_cq, &entry);
@@ -244,7 +214,7 @@ static void expect_done(struct pair *pair, void *context, uint64_t flags) {
 
 // ---- every operation on every type --------------------------------------------------------------------------------
 
-static void start(struct pair *pair, uint64_t class, int op, int type, size_t count, struct target *target,
+static void start(struct pair *pair, uint64_t class, int op, int type, size_t count, struct region *target,
                   size_t offset, char *operand, char *comparand, char *result) {
   enum fi_datatype datatype = (enum fi_datatype)type;
   enum fi_op operation = (enum fi_op)op;
@@ -261,7 +231,7 @@ static void start(struct pair *pair, uint64_t class, int op, int type, size_t co
 }
 
 // One operation on `count` elements at an offset, and what it did to everything around.
-static void try_operation(struct pair *pair, uint64_t class, int op, int type, size_t count, struct target *target,
+static void try_operation(struct pair *pair, uint64_t class, int op, int type, size_t count, struct region *target,
                           size_t offset) {
   static _Alignas(16) char operand[room], comparand[room], result[room], former[room], wanted[room];
   size_t size = size_of(type), length = count * size;
@@ -291,8 +261,8 @@ static void try_operation(struct pair *pair, uint64_t class, int op, int type, s
 static void every_operation(uint64_t class, const struct setup *setup, size_t misalignment) {
   struct pair pair;
   pair_open(&pair, setup);
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   int tried = 0;
   for (int op = 0; op <= last_op; op++) {
     for (int type = 0; type <= last_type; type++) {
@@ -306,7 +276,7 @@ static void every_operation(uint64_t class, const struct setup *setup, size_t mi
   }
   assert_true(tried > 0);
   expect_quiet(pair.b.rx_cq, 5);
-  target_close(&target);
+  region_close(&target);
   pair_close(&pair);
 }
 
@@ -328,8 +298,8 @@ CASE(operations_with_automatic_progress) {
 CASE(operations_of_every_length) {
   struct pair pair;
   pair_open(&pair, &plain);
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   static const int types[] = {FI_UINT8, FI_INT16, FI_UINT64, FI_DOUBLE, FI_FLOAT_COMPLEX};
   static const int ops[] = {FI_SUM, FI_SUM, FI_CSWAP_NE};
   for (size_t class = 0; class < COUNT(classes); class++) {
@@ -344,7 +314,7 @@ CASE(operations_of_every_length) {
       }
     }
   }
-  target_close(&target);
+  region_close(&target);
   pair_close(&pair);
 }
 
@@ -372,8 +342,8 @@ CASE(local_vectors) {
   struct pair pair;
   pair_open(&pair, &plain);
   if (pair.a.info->tx_attr->iov_limit < 3) unsupported("iov_limit below 3");
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   uint64_t operand[10], comparand[10], result[10], *memory = (uint64_t *)target.memory;
   for (uint64_t i = 0; i < 10; i++) {
     memory[i] = i;
@@ -405,7 +375,7 @@ CASE(local_vectors) {
                         FI_ATOMIC_READ, &slot[3]));
   expect_done(&pair, &slot[3], FI_READ);
   for (uint64_t i = 0; i < 10; i++) assert_int_equal(result[(i + 5) % 10], 200 + 2 * i);
-  target_close(&target);
+  region_close(&target);
   pair_close(&pair);
 }
 
@@ -413,9 +383,9 @@ CASE(remote_vectors) {
   struct pair pair;
   pair_open(&pair, &plain);
   if (pair.a.info->tx_attr->rma_iov_limit < 3) unsupported("rma_iov_limit below 3");
-  struct target targets[2];
-  target_open(&targets[0], &pair.b, all_rights);
-  target_over(&targets[1], &pair.b, allocate(room), room, all_rights, 78);
+  struct region targets[2];
+  region_open(&targets[0], &pair.b, room, all_rights, 77);
+  region_over(&targets[1], &pair.b, allocate(room), room, all_rights, 78, 0);
   memset(targets[0].memory, 0, room);
   memset(targets[1].memory, 0, room);
   uint32_t operand[400], result[400], one[400];
@@ -447,8 +417,8 @@ CASE(remote_vectors) {
     assert_int_equal(result[i], i < 50 ? 350 + 2 * i : i < 100 ? i : 0);
     assert_int_equal(first[1 + i], operand[i]);
   }
-  target_close(&targets[1]);
-  target_close(&targets[0]);
+  region_close(&targets[1]);
+  region_close(&targets[0]);
   pair_close(&pair);
 }
 
@@ -490,8 +460,8 @@ CASE(elements_in_several_buffers) {
 CASE(injected_operands_may_be_reused) {
   struct pair pair;
   pair_open(&pair, &plain);
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   memset(target.memory, 0, room);
   uint64_t operand[4];
   for (uint64_t round = 1; round <= 100; round++) {
@@ -515,7 +485,7 @@ CASE(injected_operands_may_be_reused) {
   uint64_t *large = allocate((limit + 1) * 8);
   assert_fails(fi_inject_atomic(pair.a.ep, large, limit + 1, pair.to_b, target.base, target.key, FI_UINT64, FI_SUM));
   free(large);
-  target_close(&target);
+  region_close(&target);
   pair_close(&pair);
 }
 
@@ -524,8 +494,8 @@ CASE(selective_completions) {
   setup.tx_bind_flags = FI_SELECTIVE_COMPLETION;
   struct pair pair;
   pair_open(&pair, &setup);
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   memset(target.memory, 0, room);
   uint64_t one = 1, result = 0;
   struct fi_ioc from = {&one, 1}, to = {&result, 1};
@@ -539,15 +509,15 @@ CASE(selective_completions) {
   wait_until(*(volatile uint64_t *)target.memory == 3);
   expect_quiet(pair.a.tx_cq, 5);
   assert_int_equal(result, 2);
-  target_close(&target);
+  region_close(&target);
   pair_close(&pair);
 }
 
 CASE(completion_data_is_told_at_the_target) {
   struct pair pair;
   pair_open(&pair, &plain);
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   memset(target.memory, 0, room);
   static uint64_t operand[300], result[300];
   struct fi_ioc from = {operand, 300}, to = {result, 300};
@@ -570,7 +540,7 @@ CASE(completion_data_is_told_at_the_target) {
   assert_int_equal(entry.data, 7);
   assert_int_equal(entry.flags & (FI_ATOMIC | FI_RMA), FI_ATOMIC);
   expect_done(&pair, &slot[0], FI_READ);
-  target_close(&target);
+  region_close(&target);
   pair_close(&pair);
 }
 
@@ -630,10 +600,10 @@ static void expect_refusal(struct pair *pair, uint64_t flags) {
 CASE(access_is_checked) {
   struct pair pair;
   pair_open(&pair, &plain);
-  struct target target, readable, writable;
-  target_open(&target, &pair.b, all_rights);
-  target_over(&readable, &pair.b, allocate(room), room, FI_REMOTE_READ, 78);
-  target_over(&writable, &pair.b, allocate(room), room, FI_REMOTE_WRITE, 79);
+  struct region target, readable, writable;
+  region_open(&target, &pair.b, room, all_rights, 77);
+  region_over(&readable, &pair.b, allocate(room), room, FI_REMOTE_READ, 78, 0);
+  region_over(&writable, &pair.b, allocate(room), room, FI_REMOTE_WRITE, 79, 0);
   memset(readable.memory, 0xee, room);
   memset(writable.memory, 0xee, room);
   static uint64_t one[500], result[500];
@@ -673,9 +643,9 @@ CASE(access_is_checked) {
   post(fi_atomic(ep, one, 1, NULL, peer, writable.base, writable.key, FI_UINT64, FI_ATOMIC_WRITE, &slot[1]));
   expect_done(&pair, &slot[1], FI_WRITE);
   wait_until(*(volatile uint64_t *)writable.memory == 1);
-  target_close(&writable);
-  target_close(&readable);
-  target_close(&target);
+  region_close(&writable);
+  region_close(&readable);
+  region_close(&target);
   pair_close(&pair);
 }
 
@@ -683,8 +653,8 @@ CASE(access_is_checked) {
 CASE(closed_regions_are_out_of_reach) {
   struct pair pair;
   pair_open(&pair, &plain);
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   uint64_t one = 1, result;
   char *memory = target.memory;
   post(fi_fetch_atomic(pair.a.ep, &one, 1, NULL, &result, NULL, pair.to_b, target.base, target.key, FI_UINT64, FI_SUM,
@@ -746,8 +716,8 @@ CASE(order_of_atomics_is_offered) {
 CASE(each_is_done_once_and_in_order) {
   struct pair pair;
   pair_open(&pair, &plain);
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   memset(target.memory, 0, room);
   enum { rounds = 1000 };
   static uint64_t results[rounds];
@@ -764,7 +734,7 @@ CASE(each_is_done_once_and_in_order) {
   for (; done < rounds; done++) wait_for(pair.a.tx_cq, &slot[0]);
   for (size_t i = 0; i < rounds; i++) assert_int_equal(results[i], i);
   assert_int_equal(*(uint64_t *)target.memory, rounds);
-  target_close(&target);
+  region_close(&target);
   pair_close(&pair);
 }
 
@@ -776,8 +746,8 @@ CASE(writes_and_reads_are_ordered_with_atomics) {
     unsupported("neither reads nor writes are ordered");
   }
   enum { length = 300000 };
-  struct target target;
-  target_over(&target, &pair.b, allocate(length), length, all_rights, 1);
+  struct region target;
+  region_over(&target, &pair.b, allocate(length), length, all_rights, 1, 0);
   static const size_t sizes[] = {8, 2000, 60000, length};
   char *out = allocate(length);
   for (size_t i = 0; i < COUNT(sizes); i++) {
@@ -794,20 +764,20 @@ CASE(writes_and_reads_are_ordered_with_atomics) {
     assert_int_equal(read, (first + 5) * 5);
   }
   free(out);
-  target_close(&target);
+  region_close(&target);
   pair_close(&pair);
 }
 
 // Two processes add to one word of a third; a lock of compare-and-swap guards another.
 static void two_initiators(struct team *team) {
-  enum { rounds = 400 };
+  enum { rounds = 200 };
   struct node node;
   node_open(&node, &plain);
   fi_addr_t peers[TEAM_MAX];
-  struct target target = {0};
+  struct region target = {0};
   static uint64_t words[3];
   if (team->rank == 0) {
-    target_over(&target, &node, words, sizeof words, all_rights, 5);
+    region_over(&target, &node, words, sizeof words, all_rights, 5, 0);
     atomic_store(team_word(team, 0, 0), target.base);
     atomic_store(team_word(team, 0, 1), target.key);
   }
@@ -854,7 +824,7 @@ CASE(two_domains_share_memory) {
   struct setup setup = plain;
   setup.progress = FI_PROGRESS_AUTO;
   struct pair pairs[2];
-  struct target targets[2];
+  struct region targets[2];
   static int128 sum[64], one[64];
   for (int i = 0; i < 64; i++) one[i] = 1;
   for (int i = 0; i < 2; i++) {
@@ -863,7 +833,7 @@ CASE(two_domains_share_memory) {
     if (query(&pairs[i].a, 0, FI_SUM, FI_INT128, &attributes)) unsupported("no 128-bit integers");
     unwatch_cq(pairs[i].b.tx_cq);
     unwatch_cq(pairs[i].b.rx_cq);
-    target_over(&targets[i], &pairs[i].b, sum, sizeof sum, all_rights, 9);
+    region_over(&targets[i], &pairs[i].b, sum, sizeof sum, all_rights, 9, 0);
   }
   enum { rounds = 1500 };
   for (int round = 0; round < rounds; round++) {
@@ -885,8 +855,8 @@ CASE(own_memory) {
   struct node node;
   node_open(&node, &plain);
   fi_addr_t self = node_insert(&node, node.address);
-  struct target target;
-  target_open(&target, &node, all_rights);
+  struct region target;
+  region_open(&target, &node, room, all_rights, 77);
   static uint64_t operand[400], result[400];
   memset(target.memory, 0, room);
   for (uint64_t i = 0; i < 400; i++) operand[i] = i;
@@ -896,7 +866,7 @@ CASE(own_memory) {
     wait_for(node.tx_cq, &slot[0]);
     for (uint64_t i = 0; i < 400; i++) assert_int_equal(result[i], i * round);
   }
-  target_close(&target);
+  region_close(&target);
   node_close(&node);
 }
 
@@ -923,8 +893,8 @@ CASE(counters_count_each_kind) {
   setup.before_enable = bind_counters;
   struct pair pair;
   pair_open(&pair, &setup);
-  struct target target;
-  target_open(&target, &pair.b, all_rights);
+  struct region target;
+  region_open(&target, &pair.b, room, all_rights, 77);
   struct fid_cntr *changes;
   struct fi_cntr_attr attributes = {.events = FI_CNTR_EVENTS_COMP};
   assert_success(fi_cntr_open(pair.b.domain, &attributes, &changes, NULL));
@@ -952,7 +922,7 @@ CASE(counters_count_each_kind) {
   expect_refusal(&pair, FI_WRITE);
   wait_until(fi_cntr_readerr(counters[0][1]) == 1);
   assert_int_equal(fi_cntr_read(counters[1][3]), 3);
-  target_close(&target);
+  region_close(&target);
   close_fid(changes);
   close_fid(pair.a.ep);
   close_fid(pair.b.ep);
