@@ -95,7 +95,7 @@ package final class Endpoint {
     guard let endpoint = info.pointee.ep_attr?.pointee, let transmit = info.pointee.tx_attr?.pointee,
       let receive = info.pointee.rx_attr?.pointee
     else { throw .invalidArgument }
-    guard let type = EndpointType(endpoint.type), type == .rdm || type == .dgram,
+    guard let type = EndpointType(endpoint.type, protocol: endpoint.protocol), type != .msg,
       info.pointee.caps & ~type.all == 0
     else {
       throw .invalidArgument
