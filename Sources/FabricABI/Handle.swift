@@ -23,6 +23,7 @@ extension lfp_cntr: Handle { typealias Object = Counter }
 extension lfp_wait: Handle { typealias Object = WaitSet }
 extension lfp_poll: Handle { typealias Object = PollSet }
 extension lfp_av: Handle { typealias Object = AddressVector }
+extension lfp_av_set: Handle { typealias Object = AddressSet }
 extension lfp_mr: Handle { typealias Object = MemoryRegion }
 extension lfp_ep: Handle { typealias Object = Endpoint }
 extension lfp_mc: Handle { typealias Object = GroupMembership }

@@ -206,6 +206,6 @@ nonisolated(unsafe) private var avBaseOps = fi_ops(
 
 nonisolated(unsafe) private var avOps = fi_ops_av(
   size: MemoryLayout<fi_ops_av>.size, insert: av_insert, insertsvc: av_insertsvc, insertsym: av_insertsym,
-  remove: av_remove, lookup: av_lookup, straddr: av_straddr, av_set: no_av_av_set,
+  remove: av_remove, lookup: av_lookup, straddr: av_straddr, av_set: av_av_set,
   insert_auth_key: av_insert_auth_key, lookup_auth_key: av_lookup_auth_key, set_user_id: av_set_user_id,
   lookup2: av_lookup2)

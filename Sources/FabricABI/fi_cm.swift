@@ -31,25 +31,23 @@ private func cm_getname(
 nonisolated(unsafe) var connectionOps = fi_ops_cm(
   size: MemoryLayout<fi_ops_cm>.size, setname: cm_setname, getname: cm_getname, getpeer: no_cm_getpeer,
   connect: no_cm_connect, listen: no_cm_listen, accept: no_cm_accept, reject: no_cm_reject,
-  shutdown: no_cm_shutdown, join: no_cm_join)
+  shutdown: no_cm_shutdown, join: cm_join)
 
 // MARK: Groups
 
-/// fi_cm(3), fi_join, of datagram endpoints. The address has no length beside it; its family says.
+/// fi_cm(3), fi_join: multicast groups, of datagram endpoints, and with FI_COLLECTIVE groups for collective operations. A
+/// multicast group's address has no length beside it; its family says.
 private func cm_join(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ addr: UnsafeRawPointer?, _ flags: UInt64,
   _ mc: UnsafeMutablePointer<UnsafeMutablePointer<fid_mc>?>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
-    if flags & FI_COLLECTIVE != 0 { throw .notImplemented }
+    if flags & FI_COLLECTIVE != 0 { return try joinCollective(ep, addr, flags, mc, context) }
     guard let addr, let mc, let address = SocketAddress(sockaddr: addr) else { throw .invalidArgument }
     let endpoint = object(ep, lfp_ep.self)
     let number = try endpoint.join(address, flags: flags)
     do throws(FabricError) {
-      let handle = try makeHandle(GroupMembership(endpoint, number), lfp_mc.self) {
-        $0.fid.fid = fid(fclass: Int(FI_CLASS_MC), context: context, ops: &groupBaseOps)
-        $0.fid.fi_addr = number
-      }
+      let handle = try makeMembership(GroupMembership(endpoint, number), context)
       let group = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid.self)
       do throws(FabricError) {
         try endpoint.reportJoin(group, context)
@@ -62,6 +60,16 @@ private func cm_join(
       endpoint.leave(number)
       throw error
     }
+  }
+}
+
+/// What fi_join gives the program.
+func makeMembership(
+  _ membership: GroupMembership, _ context: UnsafeMutableRawPointer?
+) throws(FabricError) -> UnsafeMutablePointer<lfp_mc> {
+  try makeHandle(membership, lfp_mc.self) {
+    $0.fid.fid = fid(fclass: Int(FI_CLASS_MC), context: context, ops: &groupBaseOps)
+    $0.fid.fi_addr = membership.number
   }
 }
 

@@ -20,7 +20,9 @@ func domain_endpoint(
         $0.fid.rma =
           isDatagram ? UnsafeMutablePointer(&noRemoteMemory) : UnsafeMutablePointer(&disabledRemoteMemoryOps)
         $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
-        $0.fid.collective = UnsafeMutablePointer(&noCollectives)
+        $0.fid.collective =
+          endpoint.hasCollectives
+          ? UnsafeMutablePointer(&disabledCollectiveOps) : UnsafeMutablePointer(&noCollectives)
       }
       ep.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
     } catch {
@@ -98,6 +100,7 @@ private func ep_control(
       ep.pointee.tagged =
         endpoint.sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
       ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
+      if endpoint.hasCollectives { ep.pointee.collective = UnsafeMutablePointer(&collectiveOps) }
     case Int(FI_GETOPSFLAG):
       guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
       flags.pointee = try endpoint.operationFlags(flags.pointee)
@@ -201,3 +204,17 @@ nonisolated(unsafe) private var disabledRemoteMemoryOps = fi_ops_rma(
   inject: { _, _, _, _, _, _ in notEnabled },
   writedata: { _, _, _, _, _, _, _, _, _ in notEnabled },
   injectdata: { _, _, _, _, _, _, _ in notEnabled })
+
+nonisolated(unsafe) private var disabledCollectiveOps = fi_ops_collective(
+  size: MemoryLayout<fi_ops_collective>.size,
+  barrier: { _, _, _ in notEnabled },
+  broadcast: { _, _, _, _, _, _, _, _, _ in notEnabled },
+  alltoall: { _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  allreduce: { _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  allgather: { _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  reduce_scatter: { _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  reduce: { _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  scatter: { _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  gather: { _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  msg: { _, _, _, _, _, _ in notEnabled },
+  barrier2: { _, _, _, _ in notEnabled })

@@ -28,7 +28,7 @@ package final class Endpoint {
   private var counters = BoundCounters()
   /// Takes the place of completion queues where operations are only counted.
   private var discardingQueue: CompletionQueue?
-  private var addresses: AddressVector?
+  private(set) var addresses: AddressVector?
   private(set) var eventQueue: EventQueue?
   private var sharedReceives: SharedReceiveContext?
   private var sharedTransmits: SharedTransmitContext?

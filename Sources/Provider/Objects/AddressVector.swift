@@ -39,6 +39,9 @@ package final class AddressVector {
   private var firstFree: UInt32 = .max
   private var index: HashIndex
   private var bindings = 0
+  /// Addresses of the sets that were made of it and are not closed, and how many there ever were.
+  private var sets: [UInt64] = []
+  private var setCount: UInt64 = 0
 
   private let shared: SharedAddresses?
   /// What the table is a copy of.
@@ -110,11 +113,12 @@ package final class AddressVector {
   /// What `map_addr` becomes: an array of the numbers of a shared vector; nil for others.
   package var mapAddress: UnsafeMutableRawPointer? { shared?.numbers }
 
-  /// Throws FI_EBUSY while endpoints use the vector.
+  /// Throws FI_EBUSY while endpoints use the vector, or sets of it are open.
   package func close() throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if bindings != 0 { throw Self.refuse("endpoints still use the vector", in: "fi_close", .busy) }
+    if !sets.isEmpty { throw Self.refuse("sets of the vector are still open", in: "fi_close", .busy) }
     eventQueue?.removeBinding()
     eventQueue = nil
     domain.removeChild()
@@ -141,6 +145,24 @@ package final class AddressVector {
 
   /// Whether endpoints use the vector.
   var isBound: Bool { bindings != 0 }
+
+  /// Counts a set, and returns the address for it.
+  func addSet() -> UInt64 {
+    setCount += 1
+    sets.append(Self.setMark | setCount)
+    return Self.setMark | setCount
+  }
+
+  func removeSet(_ address: UInt64) { sets.removeAll { $0 == address } }
+
+  /// Whether an address is that of one of the vector's sets.
+  func hasSet(_ address: UInt64) -> Bool { sets.contains(address) }
+
+  /// Numbers are below that.
+  var extent: UInt32 {
+    if shared != nil { copyShared() }
+    return untouched
+  }
 
   /// Addresses in the vector.
   package var count: Int { index.count }
@@ -345,6 +367,8 @@ package final class AddressVector {
   /// Entries come in chunks of 1024, which never move.
   private static var chunkBits: UInt32 { 10 }
   private static var maximumCount: UInt32 { 1 << 30 }
+  /// Tells the addresses of sets from numbers of addresses.
+  private static var setMark: UInt64 { 1 << 60 }
 }
 
 /// FI_ADDR_NOTAVAIL: no peer's number.

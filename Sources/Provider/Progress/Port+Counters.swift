@@ -8,9 +8,9 @@ extension Port {
 
   /// An operation of this side has ended: `flags` are those of its completion.
   @inline(never)
-  func countOperation(_ flags: UInt64, _ bytes: UInt64, _ status: TransportStatus) {
+  func countOperation(_ flags: UInt64, _ bytes: UInt64, isError: Bool) {
     guard let counter = counters.counter(of: flags) else { return }
-    counter._withUnsafeGuaranteedRef { if status == .ok { $0.count(bytes) } else { $0.countError() } }
+    counter._withUnsafeGuaranteedRef { if isError { $0.countError() } else { $0.count(bytes) } }
   }
 
   /// A peer's write, or an atomic operation that returns nothing, is in place in the regions of `transfer`.

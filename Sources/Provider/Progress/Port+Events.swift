@@ -161,7 +161,7 @@ extension Port {
   private func operationCompleted(_ event: UnsafePointer<Event>) {
     let operation = OperationContext(event.pointee.cookie)
     if operation.isInternal { return internalOperationEnded(operation, event.pointee.status) }
-    if countsOperations { countOperation(operation.flags, event.pointee.length, event.pointee.status) }
+    if countsOperations { countOperation(operation.flags, event.pointee.length, isError: event.pointee.status != .ok) }
     if event.pointee.status == .ok { return operationSucceeded(operation) }
     outstanding &-= 1
     operationFailed(operation, event.pointee.status)

@@ -65,6 +65,9 @@ package final class Port {
   /// The same of the provider's own messages, of which no program knows; and when there is something to do about them.
   package internal(set) var internalOutstanding = 0
   var internalDeadline: Instant = .max
+  /// With FI_COLLECTIVE; `ownCollectives` keeps it alive.
+  private(set) var collectives: Unmanaged<Collectives>?
+  private var ownCollectives: Collectives?
 
   /// The socket's second descriptor as far as sleepers know; -1 while there is none.
   var hotDescriptor: Int32 = -1
@@ -137,6 +140,11 @@ package final class Port {
     needsSpareCompletion = takesRemoteWrites || shared != nil
     ownContext.attach(self, messages: configuration.inboundTransfers)
     sharedTransmits?.attach(self)
+    if options.capabilities & FI_COLLECTIVE != 0 {
+      let made = Collectives(self, messages: configuration.inboundTransfers)
+      ownCollectives = made
+      collectives = .passUnretained(made)
+    }
   }
 
   deinit { outgoing.deallocate() }
@@ -223,6 +231,7 @@ package final class Port {
   package func releaseReservations() {
     for _ in 0..<outstanding { binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     outstanding = 0
+    collectives?._withUnsafeGuaranteedRef { $0.releaseReservations() }
     sharedTransmits?._withUnsafeGuaranteedRef { $0.detach(self) }
     if sharing != 0 { leaveShared() } else { ownContext.releaseReservations() }
     if hasSpareCompletion { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
