@@ -10,7 +10,8 @@ let swiftSettings: [SwiftSetting] = [
   .enableExperimentalFeature("Extern"),
   .enableExperimentalFeature("Lifetimes"),
   // Exclusivity is checked by the tests in regular mode; the checks would cost a call for every access in the library.
-  .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked"], embedded),
+  // Every module compiles what it uses of the modules below once more; sections of their own let the linker keep one.
+  .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections"], embedded),
 ]
 
 let package = Package(

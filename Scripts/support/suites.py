@@ -82,7 +82,7 @@ SUITES = (
           "Scripts/conformance --library polyfill --asan", 5),
     Suite("bad-network", "the same C programs where datagrams are lost, doubled, late and out of order",
           "Scripts/conformance --library polyfill --fault", 3),
-    Suite("hot-path", "no allocation and no reference counting per message",
+    Suite("hot-path", "no allocation and no reference counting per message; a bounded library",
           "Tests/HotPath/run", 3),
     Suite("simulation", "seeded networks",
           "swift run -c release simulator --seeds 10000", 10),

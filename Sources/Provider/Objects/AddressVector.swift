@@ -282,7 +282,8 @@ package final class AddressVector {
     copyShared(locked: shared)
   }
 
-  /// Brings the table up to date with what all processes did.
+  /// Brings the table up to date with what all processes did. Not inlined: the data path looks up addresses too.
+  @inline(never)
   private func copyShared() {
     guard let shared, generationCell.pointee != copiedGeneration else { return }
     shared.lock(exclusive: false)

@@ -62,9 +62,14 @@ extension ReceiveContext {
 
   /// Matches messages that waited for room with receives, in the order of arrival.
   func takeBacklog() {
-    guard let multi, multi.isBacklogged else { return }
+    if multi?.isBacklogged ?? false { matchBacklog() }
+  }
+
+  @inline(never)
+  private func matchBacklog() {
     let now = Clock.now()
-    multi.isBacklogged = !matchHeld(tagged: false, now) || !matchHeld(tagged: true, now)
+    let isDone = matchHeld(tagged: false, now) && matchHeld(tagged: true, now)
+    multi?.isBacklogged = !isDone
   }
 
   /// False when a message lacks room for its completion. Those behind it lack it too, but for those of other ports of a
