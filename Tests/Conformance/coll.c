@@ -405,7 +405,9 @@ static void verify_reduced(int datatype, enum fi_op op, int n, const void *memor
     for (size_t i = 0; i < count; i++) {                                                                  \
       type expected = (type)operand(0, first + i);                                                        \
       for (int rank = 1; rank < n; rank++) expected = model_##name(op, expected, (type)operand(rank, first + i)); \
-      if (!(((const type *)memory)[i] == expected)) failed("%s, operator %d, element %zu of %zu, %d members", #name, op, i, count, n); \
+      if (!(((const type *)memory)[i] == expected)) {                                                     \
+        failed("%s, operator %d, element %zu of %zu, %d members", #name, op, i, count, n);                \
+      }                                                                                                   \
     }                                                                                                     \
   }
   TYPES(CHECK)
@@ -489,7 +491,9 @@ static void check_same_bits(struct world *world, struct group *group, size_t cou
       if (round == 0) {
         in[rank] = allocate(count * sizeof(double));
         fill(in[rank], count * sizeof(double), (uint64_t)rank);
-        for (size_t i = 0; i < count; i++) in[rank][i] = (double)(((uint64_t *)in[rank])[i] >> 11) / (double)(i % 97 + 1);
+        for (size_t i = 0; i < count; i++) {
+          in[rank][i] = (double)(((uint64_t *)in[rank])[i] >> 11) / (double)(i % 97 + 1);
+        }
       }
       out[round][rank] = allocate(count * sizeof(double));
       struct call call = {.kind = FI_ALLREDUCE, .datatype = FI_DOUBLE, .op = FI_SUM, .count = count};
@@ -694,8 +698,8 @@ CASE(groups_with_common_members_do_not_mix) {
 CASE(joins_of_different_sets_come_in_any_order) {
   struct world world;
   world_open(&world, 4);
-  struct group groups[3] = {{.size = 4, .ranks = {0, 1, 2, 3}}, {.size = 3, .ranks = {2, 1, 0}}, {.size = 3, .ranks = {1, 2, 3}}};
-  static char contexts[3];
+  struct group groups[3] = {
+      {.size = 4, .ranks = {0, 1, 2, 3}}, {.size = 3, .ranks = {2, 1, 0}}, {.size = 3, .ranks = {1, 2, 3}}};
   for (int number = 0; number < 4; number++) {
     for (int turn = 0; turn < 3; turn++) {
       struct group *group = &groups[(turn + number) % 3];
@@ -718,7 +722,7 @@ CASE(joins_of_different_sets_come_in_any_order) {
   }
   for (int g = 0; g < 3; g++) {
     struct call call = {.kind = FI_ALLGATHER, .datatype = FI_UINT8, .op = FI_NOOP, .count = 100};
-    move(&world, &groups[g], &call, 1, (uint64_t)contexts[g]);
+    move(&world, &groups[g], &call, 1, (uint64_t)g);
     group_leave(&groups[g]);
   }
   world_close(&world);
@@ -772,7 +776,9 @@ static void check_members(struct world *world, int number, struct fid_av_set *se
   }
   group.sets[own] = set;
   assert_success(fi_join_collective(member->node.ep, address, set, 0, &group.mcs[own], &group));
-  for (int i = 0; i < count; i++) assert_int_equal(join_ended(&world->members[group.ranks[i]], group.mcs[i], &group), 0);
+  for (int i = 0; i < count; i++) {
+    assert_int_equal(join_ended(&world->members[group.ranks[i]], group.mcs[i], &group), 0);
+  }
   struct call call = {.kind = FI_ALLGATHER, .datatype = FI_UINT8, .op = FI_NOOP, .count = 1};
   move(world, &group, &call, 1, 0);
   for (int i = 0; i < count; i++) {
@@ -974,7 +980,8 @@ CASE(a_subgroup_is_joined_over_a_group) {
     struct member *member = &world.members[number];
     sets[number] = empty_set(member, 0);
     for (int i = 0; i < 2; i++) assert_success(fi_av_set_insert(sets[number], member->peers[some.ranks[i]]));
-    assert_success(fi_join_collective(member->node.ep, fi_mc_addr(all.mcs[number]), sets[number], 0, &mcs[number], &some));
+    fi_addr_t over = fi_mc_addr(all.mcs[number]);
+    assert_success(fi_join_collective(member->node.ep, over, sets[number], 0, &mcs[number], &some));
   }
   for (int number = 0; number < 4; number++) {
     assert_int_equal(join_ended(&world.members[number], mcs[number], &some), 0);

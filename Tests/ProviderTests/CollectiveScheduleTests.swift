@@ -166,7 +166,7 @@ import Testing
       }
       for rank in 0..<members {
         for index in 0..<count * members {
-          #expect(results[rank][index] == UInt64(index / count << 32 | rank * count + index % count))
+          #expect(results[rank][index] == UInt64((index / count) << 32 | (rank * count + index % count)))
         }
       }
     }

@@ -128,7 +128,8 @@ extension Collectives {
     }
     if let group = group(name.group) {
       group.pointee.messages -= 1
-      if status != .ok { noteFailure(of: name.group, TransferError.code(status)) }
+      // Between operations members may come to their ends: whoever waits for one notices.
+      if status != .ok && !group.pointee.operations.isEmpty { noteFailure(of: name.group, TransferError.code(status)) }
       freeIfOver(name.group)
     }
     retryStalled()
