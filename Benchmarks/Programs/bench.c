@@ -34,7 +34,8 @@ static const char usage[] =
     "usage: PROGRAM [-s SERVER -P PORT] [options] TEST...   without -s: the server, which prints its port\n"
     "  TEST is NAME:SIZE,SIZE,...[:tagged][:inject][:window=N]; the window is 64 where it is not given\n"
     "  -p PROVIDER   -a OWN_ADDRESS   -c CPU   -d SECONDS per measurement   -f FOOTPRINT in bytes (16 MiB)\n"
-    "  -b blocking waits   -g SEGMENT in bytes   -F datagrams larger than a segment too   -n only probe";
+    "  -e rdm, msg or dgram: the type of endpoint   -k completions from counters   -b blocking waits\n"
+    "  -g SEGMENT in bytes   -F datagrams larger than a segment too   -n only probe";
 
 static size_t parse_size(const char *text, char **end) {
   errno = 0;
@@ -83,11 +84,12 @@ static void parse_spec(char *text, struct spec *spec) {
 
 void parse_options(int argc, char **argv, struct options *options) {
   *options = (struct options){
-      .address = "127.0.0.1", .cpu = -1, .seconds = 0.2, .footprint = 16 << 20, .segment = 1472};
+      .endpoint = "rdm", .address = "127.0.0.1", .cpu = -1, .seconds = 0.2, .footprint = 16 << 20, .segment = 1472};
   int option;
-  while ((option = getopt(argc, argv, "p:a:s:P:c:d:f:g:bFn")) != -1) {
+  while ((option = getopt(argc, argv, "p:e:a:s:P:c:d:f:g:bkFn")) != -1) {
     switch (option) {
       case 'p': options->provider = optarg; break;
+      case 'e': options->endpoint = optarg; break;
       case 'a': options->address = optarg; break;
       case 's': options->peer = optarg; break;
       case 'P': options->port = (int)parse_one_size(optarg); break;
@@ -96,6 +98,7 @@ void parse_options(int argc, char **argv, struct options *options) {
       case 'f': options->footprint = parse_one_size(optarg); break;
       case 'g': options->segment = parse_one_size(optarg); break;
       case 'b': options->blocking = true; break;
+      case 'k': options->counters = true; break;
       case 'F': options->fragment = true; break;
       case 'n': options->probe = true; break;
       default: die("%s", usage);

@@ -26,6 +26,7 @@ struct spec {
 // The command line; both programs understand all of it and use what concerns them.
 struct options {
   const char *provider;  // -p: name for fi_getinfo
+  const char *endpoint;  // -e: rdm, msg or dgram
   const char *address;   // -a: our own address
   const char *peer;      // -s: where the server is; NULL: we are the server
   int port;              // -P: the server's TCP port (client)
@@ -34,6 +35,7 @@ struct options {
   size_t footprint;      // -f: bytes of buffers at one side that a window may not exceed
   size_t segment;        // -g: payload of one UDP segment (udp_limit)
   bool blocking;         // -b: sleep in fi_cq_sread or poll instead of polling
+  bool counters;         // -k: learn of completions from counters, not from a queue
   bool fragment;         // -F: also datagrams beyond the MTU (udp_limit)
   bool probe;            // -n: only say what the library offers
   struct spec specs[list_max];

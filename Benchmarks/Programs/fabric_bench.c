@@ -1,9 +1,10 @@
-// Measures one libfabric provider between two processes: latency, rate, bandwidth, RMA, unexpected messages, CPU time.
+// Measures one libfabric provider between two processes: latency, rate, bandwidth, RMA, atomics, unexpected messages,
+// datagrams, CPU time.
 //
 // The server prints the port on which it waits for its client. The client then decides: for every size it asks for a
 // run in which the receiver checks every byte, for short ones that tell how fast this is, and for one of the wanted
 // duration, of which it prints a line of JSON.
-#include "fabric.h"
+#include "fabric_bench.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -11,40 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { reply_size = 8, ping_depth = 4, unexpected_depth = 256, run_seconds_max = 20 };
+enum { ping_depth = 4, unexpected_depth = 256, run_seconds_max = 20 };
 
-// One way to use the endpoint. The server prepares, then both move `count` messages of the size.
-struct test {
-  const char *name;
-  void (*prepare_server)(uint64_t count, bool verify);
-  void (*serve)(uint64_t count, bool verify);
-  void (*prepare_client)(uint64_t count, bool verify);
-  void (*drive)(uint64_t count, bool verify);
-  void (*report)(uint64_t count);
-};
-
-// What the run in progress is about.
-static struct {
-  const struct test *test;
-  struct options options;
-  const struct spec *spec;
-  int connection;
-  size_t size;
-  size_t window;   // sends, writes or reads outstanding
-  size_t depth;    // receives posted
-  double elapsed;  // of the client's last run
-  double cpu;      // of both processes
-  double value;    // what the server measured
-} run;
-
-static struct samples durations;
-
-static struct ring *const sends = &endpoint.sends;
-static struct ring *const receives = &endpoint.receives;
+struct run run;
+struct samples durations;
 
 // ---- verification -------------------------------------------------------------------------------------------------
 
-static void fill_ring(struct ring *ring) {
+void fill_ring(struct ring *ring) {
   for (size_t i = 0; i < ring->count; i++) fill(ring->data + i * ring->size, ring->size, i + 1);
   ring->ordered = true;
 }
@@ -58,7 +33,7 @@ static void verify_received(struct operation *operation) {
   }
 }
 
-static void verify_receives(bool verify, size_t senders) {
+void verify_receives(bool verify, size_t senders) {
   sender_count = senders;
   endpoint.received = verify ? verify_received : NULL;
   if (verify) memset(receives->data, 0, receives->count * receives->size);
@@ -66,7 +41,7 @@ static void verify_receives(bool verify, size_t senders) {
 
 // ---- messages in one direction ------------------------------------------------------------------------------------
 
-static void fill_receives(uint64_t count) {
+void fill_receives(uint64_t count) {
   while (receives->posted < count && receives->posted - receives->completed < receives->count) post_receive();
 }
 
@@ -110,7 +85,7 @@ static void drive_stream(uint64_t count, bool verify) {
   wait_for_receives(1);
 }
 
-static void report_rate(uint64_t count) {
+void report_rate(uint64_t count) {
   double bytes = (double)count * (double)run.size;
   if (run.options.blocking) {
     result_value("cpu_s_per_gb", run.cpu / bytes * 1e9);
@@ -167,7 +142,7 @@ static void drive_ping(uint64_t count, bool verify) {
   wait_for_sends();
 }
 
-static void report_ping(uint64_t count) {
+void report_ping(uint64_t count) {
   double trips = strcmp(run.spec->name, "transfer") == 0 ? 1 : 2;
   result_value("mean_us", run.elapsed / (double)count / trips * 1e6);
   result_value("p50_us", samples_quantile(&durations, 0.5) / trips * 1e6);
@@ -175,75 +150,6 @@ static void report_ping(uint64_t count) {
   result_value("p999_us", samples_quantile(&durations, 0.999) / trips * 1e6);
   result_value("max_us", samples_quantile(&durations, 1) / trips * 1e6);
   result_value("count", (double)count);
-}
-
-// ---- remote memory ------------------------------------------------------------------------------------------------
-
-static bool reads(void) { return strcmp(run.spec->name, "read") == 0; }
-
-static void prepare_rma_server(uint64_t count, bool verify) {
-  (void)count;
-  ring_arrange(receives, run.window, run.size);
-  if (verify) {
-    if (reads()) {
-      fill_ring(receives);
-    } else {
-      memset(receives->data, 0, run.window * run.size);
-    }
-  }
-  ring_arrange_control(receives);
-  ring_arrange_control(sends);
-  verify_receives(false, 0);
-  post_receive();
-}
-
-static void serve_rma(uint64_t count, bool verify) {
-  wait_for_receives(1);
-  // The message may overtake the last writes: no order between them was asked for.
-  double deadline = seconds() + 2;
-  size_t slots = count < run.window ? count : run.window;
-  for (size_t i = 0; verify && !reads() && i < slots; i++) {
-    while (!matches(receives->data + i * run.size, run.size, i + 1)) {
-      if (seconds() > deadline) die("write %zu of %zu bytes arrived with wrong content", i, run.size);
-      make_progress();
-    }
-  }
-  post_send(reply_size);
-  wait_for_sends();
-}
-
-static void prepare_rma_client(uint64_t count, bool verify) {
-  (void)count;
-  ring_arrange(sends, run.window, run.size);
-  ring_arrange_control(receives);
-  verify_receives(false, 0);
-  if (verify && reads()) {
-    memset(sends->data, 0, run.window * run.size);
-    sends->ordered = true;
-  } else if (verify) {
-    fill_ring(sends);
-  }
-  post_receive();
-}
-
-static void drive_rma(uint64_t count, bool verify) {
-  bool read = reads();
-  for (uint64_t i = 0; i < count; i++) {
-    if (read) {
-      post_read(run.size);
-    } else {
-      post_write(run.size);
-    }
-  }
-  wait_for_sends();
-  size_t slots = count < run.window ? count : run.window;
-  for (size_t i = 0; verify && read && i < slots; i++) {
-    if (matches(sends->data + i * run.size, run.size, i + 1)) continue;
-    die("read %zu of %zu bytes has wrong content", i, run.size);
-  }
-  post_send(run.size < reply_size ? run.size : reply_size);
-  wait_for_sends();
-  wait_for_receives(1);
 }
 
 // ---- messages before their receives -------------------------------------------------------------------------------
@@ -301,12 +207,17 @@ static const struct test tests[] = {
     {"stream", prepare_stream_server, serve_stream, prepare_stream_client, drive_stream, report_rate},
     {"write", prepare_rma_server, serve_rma, prepare_rma_client, drive_rma, report_rate},
     {"read", prepare_rma_server, serve_rma, prepare_rma_client, drive_rma, report_rate},
+    {"add", prepare_add_server, serve_add, prepare_add_client, drive_add, report_rate},
+    {"fetch_add", prepare_add_server, serve_add, prepare_add_client, drive_fetch_add, report_ping},
+    {"datagrams", prepare_datagrams_server, serve_datagrams, prepare_datagrams_client, drive_datagrams,
+     report_datagrams},
     {"unexpected", prepare_unexpected_server, serve_unexpected, prepare_unexpected_client, drive_unexpected,
      report_unexpected},
 };
 
 static bool is_unexpected(void) { return run.test->serve == serve_unexpected; }
 static bool is_ping(void) { return run.test->serve == serve_ping; }
+static bool is_fetch(void) { return run.test->drive == drive_fetch_add; }
 
 static void choose_test(const struct spec *spec) {
   run.spec = spec;
@@ -325,6 +236,8 @@ static void choose_size(size_t size) {
   run.size = size;
   if (is_ping()) {
     run.window = run.depth = ping_depth;
+  } else if (is_fetch()) {
+    run.window = run.depth = 1;
   } else if (is_unexpected()) {
     run.window = run.depth = window_for(unexpected_depth, footprint, size);
   } else {
@@ -431,6 +344,10 @@ static void measure(size_t spec, size_t size) {
     result_failed(spec, size, "beyond the largest message");
     return;
   }
+  if (is_atomic(run.spec) && !has_atomic(is_fetch(), size)) {
+    result_failed(spec, size, "no such atomic operation");
+    return;
+  }
   struct order order = {.command = command_size, .spec = spec, .size = size};
   tell(run.connection, &order, sizeof order);
   choose_size(size);
@@ -491,8 +408,7 @@ int main(int argc, char **argv) {
   signal(SIGALRM, stuck);
   alarm(run_seconds_max);
   run.connection = meet(&run.options);  // first, so that both sides open their endpoints at the same time
-  endpoint_open(&run.options, operations_needed(), bytes_needed());
-  endpoint_introduce(run.connection);
+  endpoint_open(&run.options, operations_needed(), bytes_needed(), run.connection);
   if (run.options.peer) {
     drive();
   } else {

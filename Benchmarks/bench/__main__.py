@@ -69,10 +69,10 @@ def measure(arguments: argparse.Namespace) -> tuple[Results, list[str]]:
 
   rounds = arguments.rounds or ROUNDS
   providers = plan.QUICK_PROVIDERS if arguments.quick else plan.UPSTREAM_PROVIDERS
-  results = Results(columns=find_columns(arguments.library.resolve(), [path.resolve() for path in arguments.upstream],
-                                         providers))
-  results.about = about(arguments, rounds, results)
   groups = plan.select(plan.quick_plan() if arguments.quick else plan.full_plan(), arguments.only)
+  upstreams = [path.resolve() for path in arguments.upstream]
+  results = Results(columns=find_columns(arguments.library.resolve(), upstreams, providers, groups))
+  results.about = about(arguments, rounds, results)
   shown = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
            TimeRemainingColumn())
   before = machine.use()

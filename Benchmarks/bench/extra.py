@@ -68,6 +68,7 @@ EXTRAS = (
     # Alternates between its cases itself, so one run is enough.
     Extra("scale", ("scale.c",), arguments=("-t", "all", "-r", "7"), quick=False),
     Extra("scale", ("scale.c",), arguments=("-t", "startup", "-r", "1"), upstream=True),
+    Extra("collectives", ("collectives.c",), upstream=True),
     Extra("hot path", command=("Tests/HotPath/run",), seconds=180, quick=False, parse=hot_path_lines),
 )
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 KIB, MIB = 1 << 10, 1 << 20
 
-# Providers of upstream's libfabric that carry reliable datagram endpoints over a network. `net;ofi_rxm` and other
-# stacks of the same parts are left out, and `shm`, which is no network.
-UPSTREAM_PROVIDERS = ("tcp;ofi_rxm", "tcp", "net", "udp;ofi_rxd", "sockets")
+# Providers of upstream's libfabric that carry endpoints of some type over a network; each is measured where it has what
+# the tests need. `net;ofi_rxm` and other stacks of the same parts are left out, and `shm`, which is no network.
+UPSTREAM_PROVIDERS = ("tcp;ofi_rxm", "tcp", "net", "udp;ofi_rxd", "udp", "sockets")
 
 # The slowest takes most of the time, and is never the best.
 QUICK_PROVIDERS = tuple(name for name in UPSTREAM_PROVIDERS if name != "sockets")
 
 # Progress is made by threads of its own that the program's polling would starve on the same CPU: it sleeps instead.
 SLEEPING_PROVIDERS = ("sockets",)
+
+
+# What a group asks of a provider, as arguments of the program.
+Demand = tuple[str, ...]
+RELIABLE = ("-e", "rdm")
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,18 @@ class Column:
   provider: str = ""
   environment: dict[str, str] = field(default_factory=dict, hash=False)
   faults: bool = False  # whether the library can lose datagrams on purpose
+  offers: frozenset[Demand] = field(default_factory=frozenset, hash=False)
 
 
 @dataclass(frozen=True)
 class Network:
-  """Where both processes run: on loopback, or in two network namespaces joined by a veth pair."""
+  """Where both processes run, on loopback or in two network namespaces joined by a veth pair, and their endpoints."""
 
   key: str
   title: str
   mtu: int = 0  # 0: loopback
   fault: str = ""  # FI_POLYFILL_FAULT without its seed
+  endpoint: str = "rdm"  # or msg, dgram
 
   @property
   def segment(self) -> int:
@@ -61,6 +68,10 @@ class Test:
   def word(self) -> str:
     return ":".join((self.program_test, ",".join(map(str, self.sizes)), *self.options))
 
+  @property
+  def is_atomic(self) -> bool:
+    return self.program_test in ("add", "fetch_add")
+
 
 @dataclass(frozen=True)
 class Group:
@@ -70,6 +81,12 @@ class Group:
   tests: tuple[Test, ...]
   seconds: float  # of one measurement
   blocking: bool = False
+  counters: bool = False  # completions from counters, not from a queue
+
+  @property
+  def demand(self) -> Demand:
+    """Only the tests of atomics need more than the endpoint."""
+    return "-e", self.network.endpoint, *(test.word for test in self.tests if test.is_atomic)
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,8 @@ METRICS = {
 }
 
 LOOPBACK = Network("loopback", "loopback")
+LOOPBACK_MSG = Network("loopback-msg", "loopback, FI_EP_MSG", endpoint="msg")
+LOOPBACK_DGRAM = Network("loopback-dgram", "loopback, FI_EP_DGRAM", endpoint="dgram")
 LOSS = "loss=0.01"
 TAIL = ("p50_us", "p99_us", "p999_us", "max_us")
 
@@ -144,6 +163,41 @@ def transfer(sizes: tuple[int, ...]) -> Test:
   return Test("transfer", "message and reply", "transfer", sizes, metrics=("mean_us", *TAIL))
 
 
+def counted(test: Test) -> Test:
+  """The same test in a group that learns of completions from counters."""
+  return replace(test, key=f"counted_{test.key}", title=f"{test.title}, by counters", limit=False)
+
+
+def unlimited(test: Test) -> Test:
+  """The same test without the raw program, which has its figures in the group of FI_EP_RDM."""
+  return replace(test, limit=False)
+
+
+def fetch_add(sizes: tuple[int, ...]) -> Test:
+  return Test("fetch_add", "half round trip of a fetching add", "fetch_add", sizes, metrics=("mean_us", *TAIL))
+
+
+def add(sizes: tuple[int, ...]) -> Test:
+  return Test("add", "atomic add", "add", sizes)
+
+
+def datagrams(sizes: tuple[int, ...]) -> Test:
+  return Test("datagrams", "datagrams that arrive", "datagrams", sizes)
+
+
+def other_groups(small: tuple[int, ...], large: tuple[int, ...], seconds: float) -> list[Group]:
+  """Counters, atomics, and the other types of endpoint."""
+  connected = tuple(map(unlimited, (ping(small), stream(small + large))))
+  return [
+      Group(LOOPBACK, tuple(map(counted, (ping(small[:1]), stream(small)))), seconds, counters=True),
+      Group(LOOPBACK, (fetch_add((8,)), add((8, 512))), seconds),
+      Group(LOOPBACK_MSG, (*connected, rma("write", large)), seconds),
+      # Receives stay posted behind the second: each has processes of its own.
+      Group(LOOPBACK_DGRAM, (unlimited(ping((64, KIB))),), seconds),
+      Group(LOOPBACK_DGRAM, (datagrams((64, KIB)),), seconds),
+  ]
+
+
 def veth_groups(mtus: tuple[int, ...], seconds: float) -> list[Group]:
   """Goodput and completion times between two hosts, without loss and with it right after."""
   tests = (ping((64,)), stream((MIB,)), transfer((MIB,)))
@@ -163,7 +217,7 @@ def full_plan() -> list[Group]:
       Group(LOOPBACK, (rma("write", powers(64, 16 * MIB)), rma("read", powers(64, 16 * MIB))), short),
       Group(LOOPBACK, (cpu((64, 4 * KIB, MIB)),), 2 * short, blocking=True),
   ]
-  return groups + veth_groups((1500, 9000), 0.5)
+  return groups + other_groups((64, 4 * KIB), (64 * KIB, MIB), short) + veth_groups((1500, 9000), 0.5)
 
 
 def quick_plan() -> list[Group]:
@@ -174,7 +228,7 @@ def quick_plan() -> list[Group]:
       Group(LOOPBACK, (stream((MIB,)), rma("write", (MIB,)), rma("read", (MIB,))), short),
       Group(LOOPBACK, (cpu((64, MIB)),), short, blocking=True),
   ]
-  return groups + veth_groups((1500,), 0.1)
+  return groups + other_groups((64,), (MIB,), short) + veth_groups((1500,), 0.1)
 
 
 def select(groups: list[Group], pattern: str) -> list[Group]:
@@ -183,5 +237,5 @@ def select(groups: list[Group], pattern: str) -> list[Group]:
   for group in groups:
     tests = tuple(test for test in group.tests if pattern in f"{group.network.key}/{test.key}" or pattern in test.title)
     if tests:
-      selected.append(Group(group.network, tests, group.seconds, group.blocking))
+      selected.append(replace(group, tests=tests))
   return selected

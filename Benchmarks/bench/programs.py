@@ -14,11 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .plan import Demand
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "Benchmarks" / "Programs"
 BUILD = ROOT / ".build" / "bench"
 SHARED = ("bench.c",)
-PROGRAMS = {"fabric_bench": ("fabric_bench.c", "fabric.c"), "udp_limit": ("udp_limit.c",)}
+PROGRAMS = {"fabric_bench": ("fabric_bench.c", "fabric.c", "connection.c", "remote.c", "datagrams.c"),
+            "udp_limit": ("udp_limit.c",)}
 
 
 class Failed(Exception):
@@ -145,9 +148,9 @@ def run_pair(program: Path, arguments: list[str], server: Side, client: Side, ex
       log.close()
 
 
-def probe(provider: str, extra: dict[str, str]) -> dict | None:
+def probe(provider: str, extra: dict[str, str], demand: Demand) -> dict | None:
   """What a library says of a provider: its version, and whether it offers what the tests need."""
-  command = [build("fabric_bench"), "-n", "-p", provider]
+  command = [build("fabric_bench"), "-n", "-p", provider, *demand]
   try:
     done = subprocess.run(command, env=environment(extra), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=20, check=False)

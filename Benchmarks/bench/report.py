@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .plan import KIB, METRICS, MIB
+from .plan import KIB, METRICS, MIB, Column
 from .results import Cell, Results, Row
 from .targets import targets
 
@@ -36,11 +36,12 @@ def shown(row: Row) -> bool:
     return row.size >= MIB
   if row.metric == "cpu_s_per_million":
     return row.size < MIB
-  return row.metric in ("mean_us", "ns_per_message") or (row.network != "loopback" and row.metric in METRICS)
+  return row.metric in ("mean_us", "ns_per_message") or (row.network.startswith("veth") and row.metric in METRICS)
 
 
 def sections(results: Results) -> Iterator[Section]:
-  networks = {"loopback": "Loopback", "veth-1500": "Two namespaces, MTU 1500", "veth-9000": "Two namespaces, MTU 9000",
+  networks = {"loopback": "Loopback", "loopback-msg": "Loopback, FI_EP_MSG", "loopback-dgram": "Loopback, FI_EP_DGRAM",
+              "veth-1500": "Two namespaces, MTU 1500", "veth-9000": "Two namespaces, MTU 9000",
               "veth-1500-loss": "Two namespaces, MTU 1500, 1 % loss",
               "veth-9000-loss": "Two namespaces, MTU 9000, 1 % loss", "other": "Scale"}
   for network, title in networks.items():
@@ -100,6 +101,12 @@ def compared(results: Results, row: Row) -> tuple[float, float]:
 # ---- terminal ---------------------------------------------------------------------------------------------------------
 
 
+def used_columns(results: Results, rows: list[Row]) -> list[Column]:
+  """Those that have something to say in one of the rows."""
+  return [column for column in results.columns if column.kind != "limit-detail"
+          and any(cell_text(row.cells.get(column.key)) for row in rows)]
+
+
 def print_tables(results: Results, problems: list[str]) -> None:
   from rich.console import Console
   from rich.markup import escape
@@ -107,16 +114,17 @@ def print_tables(results: Results, problems: list[str]) -> None:
 
   console = Console()
   if not console.is_terminal:
-    console = Console(width=80 + 25 * len(visible_columns(results)))  # a file has no edge
+    console = Console(width=80 + 25 * len(results.columns))  # a file has no edge
   for section in sections(results):
     table = Table(title=section.title, title_justify="left", header_style="bold")
+    columns = used_columns(results, section.rows)
     table.add_column("")
-    for column in visible_columns(results):
+    for column in columns:
       table.add_column(column.title, justify="right")
     table.add_column("to best upstream", justify="right")
     table.add_column("to limit", justify="right")
     for row in section.rows:
-      cells = [cell_text(row.cells.get(column.key)) for column in visible_columns(results)]
+      cells = [cell_text(row.cells.get(column.key)) for column in columns]
       table.add_row(*map(escape, (row_title(row), *cells, *map(ratio, compared(results, row)))))
     console.print(table)
   table = Table(title="Targets", title_justify="left", header_style="bold")
@@ -128,10 +136,6 @@ def print_tables(results: Results, problems: list[str]) -> None:
   console.print(table)
   for problem in problems:
     console.print("[yellow]note:[/]", escape(problem))
-
-
-def visible_columns(results: Results):
-  return [column for column in results.columns if column.kind != "limit-detail"]
 
 
 def target_rows(results: Results) -> list[tuple[str, str, str, str]]:
@@ -166,11 +170,11 @@ def origin(results: Results) -> str:
 
 
 def markdown_tables(results: Results) -> str:
-  columns = visible_columns(results)
-  heading = ["", *(column.title for column in columns), "to best upstream", "to limit"]
   parts = ["Each cell: median (lowest–highest of the rounds). Ratios are ours over theirs: of times and costs a small "
            "one is good, of rates and bandwidths a large one."]
   for section in sections(results):
+    columns = used_columns(results, section.rows)
+    heading = ["", *(column.title for column in columns), "to best upstream", "to limit"]
     rows = [[row_title(row), *(cell_text(row.cells.get(column.key)) for column in columns),
              *map(ratio, compared(results, row))] for row in section.rows]
     used = [index for index in range(len(heading)) if index == 0 or any(row[index] for row in rows)]

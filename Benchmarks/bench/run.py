@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from . import extra
 from .namespaces import Hosts
-from .plan import METRICS, SLEEPING_PROVIDERS, Column, Group, Network, Test
+from .plan import METRICS, RELIABLE, SLEEPING_PROVIDERS, Column, Demand, Group, Network, Test
 from .programs import Failed, Outcome, Side, build, probe, run_pair
 from .results import Results
 
@@ -20,21 +20,26 @@ OF_LIMIT = (LIMIT, Column("limit-gso", "raw UDP, GSO stream", "limit-detail"),
 Progress = Callable[[str], None]  # called after each pair of processes, with what it did
 
 
-def find_columns(library: Path, upstreams: list[Path], providers: tuple[str, ...]) -> list[Column]:
+def find_columns(library: Path, upstreams: list[Path], providers: tuple[str, ...],
+                 groups: list[Group]) -> list[Column]:
   """The polyfill, what the system's libfabric offers, what other builds of it offer, and raw UDP."""
-  ours = {"LD_LIBRARY_PATH": str(library / "dropin")}
-  answer = probe("polyfill", ours)
-  if not answer or not answer["offered"]:
+  demands = dict.fromkeys((RELIABLE, *(group.demand for group in groups)))
+  ours = find_column("polyfill", {"LD_LIBRARY_PATH": str(library / "dropin")}, demands, "ours")
+  if not ours:
     raise SystemExit("the polyfill does not answer; was it built? (Scripts/build)")
-  columns = [Column("polyfill", "polyfill", "ours", answer["version"], "polyfill", ours, answer["faults"])]
-  for directory in (None, *upstreams):
-    where = {"LD_LIBRARY_PATH": str(directory)} if directory else {}
-    for provider in providers:
-      answer = probe(provider, where)
-      if answer and answer["offered"]:
-        version = answer["version"]
-        columns.append(Column(f"{provider} {version}", f"{provider} {version}", "upstream", version, provider, where))
-  return [*columns, *OF_LIMIT]
+  places = [{"LD_LIBRARY_PATH": str(directory)} if directory else {} for directory in (None, *upstreams)]
+  found = (find_column(provider, where, demands, "upstream") for where in places for provider in providers)
+  return [ours, *(column for column in found if column), *OF_LIMIT]
+
+
+def find_column(provider: str, where: dict[str, str], demands: Iterable[Demand], kind: str) -> Column | None:
+  """The column of a provider; none where it offers nothing that is asked for."""
+  answers = {demand: answer for demand in demands if (answer := probe(provider, where, demand)) and answer["offered"]}
+  if not answers:
+    return None
+  answer = next(iter(answers.values()))
+  title = provider if kind == "ours" else f"{provider} {answer['version']}"
+  return Column(title, title, kind, answer["version"], provider, where, answer["faults"], frozenset(answers))
 
 
 class Runner:
@@ -49,7 +54,7 @@ class Runner:
 
   def columns_for(self, group: Group) -> list[Column]:
     """Loss is made by the polyfill's own socket layer: there is none for the others."""
-    columns = [column for column in self.results.columns if column.kind != "limit-detail"]
+    columns = [column for column in self.results.columns if column.kind == "limit" or group.demand in column.offers]
     return [column for column in columns if column.kind == "ours"] if group.network.fault else columns
 
   def pairs(self, groups: list[Group]) -> int:
@@ -95,11 +100,11 @@ class Runner:
                 round_number: int) -> Outcome:
     limit = column.kind == "limit"
     program = build("udp_limit" if limit else "fabric_bench")
-    arguments = ["-d", str(group.seconds)]
+    arguments = ["-d", str(group.seconds), "-e", group.network.endpoint]
     if limit:
       arguments += ["-g", str(group.network.segment)] + ([] if group.network.mtu else ["-F"])
     else:
-      arguments += ["-p", column.provider]
+      arguments += ["-p", column.provider] + (["-k"] if group.counters else [])
     if group.blocking or column.provider in SLEEPING_PROVIDERS:
       arguments.append("-b")
     measurements = sum(len(test.sizes) for test in tests) * (10 if limit else 1)
@@ -130,7 +135,7 @@ class Runner:
     """Which other programs are run, each for which columns."""
     return [(program, column) for program in extra.EXTRAS if program.exists and (program.quick or not quick)
             for column in self.results.columns
-            if column.kind == "ours" or (program.upstream and column.kind == "upstream")]
+            if column.kind == "ours" or (program.upstream and RELIABLE in column.offers)]
 
   def run_extras(self, runs: list[tuple[extra.Extra, Column]]) -> None:
     for program, column in runs:

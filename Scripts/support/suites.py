@@ -88,6 +88,7 @@ SUITES = (
           "swift run -c release simulator --seeds 10000", 10),
     Suite("fuzz", "the packet parser on its corpus", "Tests/Fuzz/run", 5),
     Suite("demo", "Debian's fi_info and fi_pingpong", "Scripts/demo", 3),
+    Suite("programs", "MPI libraries that somebody else built, all data checked", "Tests/Programs/run", 10),
     Suite("two-hosts", "fi_pingpong across network namespaces", "Tests/TwoHosts/run", 10),
 )
 

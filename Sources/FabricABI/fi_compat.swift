@@ -42,18 +42,22 @@ struct StructureSizes {
     guard let old else { return body(nil) }
     return withUnsafeTemporaryAllocation(of: Widened.self, capacity: 1) { memory in
       let copy = memory.baseAddress!
-      copy.initialize(to: Widened())
-      Self.copyPrefix(of: old, size: info, to: &copy.pointee.info)
-      copy.pointee.info.next = nil
-      let pointers = copy.pointee.info
-      copy.pointee.info.tx_attr = Self.copyPrefix(of: pointers.tx_attr, size: transmit, to: &copy.pointee.transmit)
-      copy.pointee.info.ep_attr = Self.copyPrefix(of: pointers.ep_attr, size: endpoint, to: &copy.pointee.endpoint)
-      copy.pointee.info.domain_attr = Self.copyPrefix(
-        of: pointers.domain_attr, size: domain, to: &copy.pointee.domain)
-      copy.pointee.info.fabric_attr = Self.copyPrefix(
-        of: pointers.fabric_attr, size: fabric, to: &copy.pointee.fabric)
+      widen(old, into: copy)
       return body(&copy.pointee.info)
     }
+  }
+
+  /// Not inlined: seven versions of two functions need it.
+  @inline(never)
+  private func widen(_ old: UnsafePointer<fi_info>, into copy: UnsafeMutablePointer<Widened>) {
+    copy.initialize(to: Widened())
+    Self.copyPrefix(of: old, size: info, to: &copy.pointee.info)
+    copy.pointee.info.next = nil
+    let pointers = copy.pointee.info
+    copy.pointee.info.tx_attr = Self.copyPrefix(of: pointers.tx_attr, size: transmit, to: &copy.pointee.transmit)
+    copy.pointee.info.ep_attr = Self.copyPrefix(of: pointers.ep_attr, size: endpoint, to: &copy.pointee.endpoint)
+    copy.pointee.info.domain_attr = Self.copyPrefix(of: pointers.domain_attr, size: domain, to: &copy.pointee.domain)
+    copy.pointee.info.fabric_attr = Self.copyPrefix(of: pointers.fabric_attr, size: fabric, to: &copy.pointee.fabric)
   }
 
   private struct Widened {

@@ -12,6 +12,7 @@ private typealias Hints = UnsafePointer<fi_info>
 
 // MARK: fi_getinfo
 
+@inline(never)
 private func getInfo(
   _ version: UInt32, _ node: CString?, _ service: CString?, _ flags: UInt64, _ hints: Hints?,
   _ result: UnsafeMutablePointer<Info?>?
@@ -104,6 +105,7 @@ public func fi_getinfo_1_10(
 // MARK: fi_dupinfo
 
 /// A copy of one structure; for nil, as fi_allocinfo asks, an empty one with all its attributes.
+@inline(never)
 private func duplicate(_ info: Hints?) -> Info? {
   guard let info else { return try? InfoMemory.allocate() }
   return try? InfoMemory.duplicate(info)

@@ -44,12 +44,15 @@ func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, _ port: Port, _ body
 
 @inline(__always)
 func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, limit: Int, _ body: (Pieces) -> Int) -> Int {
-  if isVector(iov, count, limit) { return body(pieces(iov, count)) }
-  return count == 0 ? withPiece(nil, 0, body) : Int(-FI_EINVAL)
+  withPiece(nil, 0) { empty in
+    // Called in one place, since it is inlined into each slot.
+    guard count == 0 || isVector(iov, count, limit) else { return Int(-FI_EINVAL) }
+    return body(count == 0 ? empty : pieces(iov, count))
+  }
 }
 
 /// Flags of single operations that would change what they do and are not built.
-var unbuiltTransmitFlags: UInt64 { FI_FENCE | FI_MULTICAST | FI_TRIGGER | FI_COMMIT_COMPLETE }
+var unbuiltTransmitFlags: UInt64 { FI_MULTICAST | FI_TRIGGER | FI_COMMIT_COMPLETE }
 
 @inline(__always)
 func bits(_ context: UnsafeMutableRawPointer?) -> UInt { UInt(bitPattern: context) }

@@ -64,6 +64,8 @@ struct Connection: BitwiseCopyable {
   var nextSequence: UInt32 = 0
   /// First of `operations` with frames that were never sent and need no PULL_REQUEST; `Slab.none` when there is none.
   var nextStart: UInt32 = .max
+  /// Operations with `.fence` that have not started.
+  var fences: UInt32 = 0
   var firstBulk: UInt32 = .max
   var lastBulk: UInt32 = .max
   var prefersBulk = false
@@ -90,6 +92,8 @@ struct Connection: BitwiseCopyable {
   var stagedBytes = 0
   var activeWrites: UInt32 = 0
   var activePulls: UInt32 = 0
+  /// Accepted transfers that wait until earlier access to their memory is over.
+  var deferredTransfers: UInt32 = 0
   /// Eager operations of which fragments are missing.
   var incompleteEager: UInt32 = 0
   /// Eager bytes of the operations that have started.

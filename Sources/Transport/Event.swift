@@ -11,8 +11,8 @@ package enum EventKind: UInt8, BitwiseCopyable {
   case silentlyCompleted
   /// A message starts, in the order its sender posted it: `connection`, `flags`, `tag`, `data`, `context`, `length`.
   ///
-  /// `payload` set: the whole message is there; copy it out and do nothing else, or call `hold` or `refuse`. `payload`
-  /// nil: call `accept`, `hold` or `refuse`. The answer is due before the next `pollEvent`.
+  /// `payload` set: the whole message is there; copy it out and do nothing else, unless `isAnsweringReads`, or call
+  /// `accept`, `hold` or `refuse`. `payload` nil: call one of these. The answer is due before the next `pollEvent`.
   case message
   /// An accepted message is over: `cookie` from `accept`, `status`, `length` of the whole message.
   case messageReceived
@@ -20,8 +20,8 @@ package enum EventKind: UInt8, BitwiseCopyable {
   case heldMessageLost
   /// A peer writes to this side's memory: `segments`, `length`, `flags`, `data`.
   ///
-  /// `payload` set: check the access, copy it, done; or call `refuse`. `payload` nil: call `accept` or `refuse`. The
-  /// answer is due before the next `pollEvent`.
+  /// `payload` set: check the access, copy it, done, unless `isAnsweringReads`; or call `accept` or `refuse`. `payload`
+  /// nil: call one of these. The answer is due before the next `pollEvent`.
   case write
   /// An accepted write is over at the target: `cookie` from `accept`, `status`, `length`, `flags`, `data`.
   case writeReceived

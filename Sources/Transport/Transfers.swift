@@ -82,6 +82,8 @@ struct OutboundOperation: ListLinked {
   var next: UInt32 = .max
   var previous: UInt32 = .max
   var kind: OperationKind
+  /// Holds a scatter list, a copy or ranges, to be given back when it is over.
+  var hasExtras = true
   var flags: OperationFlags
   /// False in a slot that is not in use.
   var isLive = true
@@ -94,14 +96,12 @@ struct OutboundOperation: ListLinked {
   /// The peer has said OPERATION_DONE.
   var status: TransportStatus = .ok
   var segmentCount: UInt8 = 0
+  /// Of a message: the peer's receive context.
+  var context: UInt16 = 0
   var connection: ConnectionIndex
   var sequence: UInt32
   /// Frames in flight or queued to be sent again.
   var frames: UInt32 = 0
-  /// Holds a scatter list, a copy or ranges, to be given back when it is over.
-  var hasExtras = true
-  /// Of a message: the peer's receive context.
-  var context: UInt16 = 0
   var length: UInt64
   /// Bytes below were sent at least once. Of a posted read: granted to the responder.
   var sent: UInt64 = 0
@@ -164,7 +164,8 @@ struct InboundTransfer: ListLinked {
   var isPulled: Bool
   /// The initiator waits for OPERATION_DONE.
   var wantsDone: Bool
-  /// A pulled write that waits until an earlier one to the same memory is over.
+  /// Accepted, and waits until an earlier write or read of the same memory is over: counted in its connection's
+  /// `deferredTransfers`.
   var isDeferred = false
   /// Eager, and fragments of it are missing: counted in its connection's `incompleteEager`.
   var isIncomplete = false
@@ -185,7 +186,7 @@ struct InboundTransfer: ListLinked {
   var data: UInt64
   var cookie = Cookies()
   var memory = LocalMemory()
-  /// Where an eager message waits until it is accepted; `length` bytes.
+  /// Where an eager message waits until it is accepted, and what is deferred for its turn; `length` bytes.
   var staging: UnsafeMutableRawPointer?
   var received = RangeList()
 }

@@ -11,11 +11,18 @@ extension TransportEndpoint {
   /// `slices` need only be valid during the call, the memory they name until the transfer's event.
   package mutating func accept(_ slices: UnsafePointer<Slice>?, count: Int, cookie: Cookies) {
     switch cursor.answer {
-    case .transfer: accept(transfer: cursor.transfer, slices, count, cookie)
-    case .read: answerRead(slices, count, cookie)
-    case .none, .wholeMessage, .wholeWrite: preconditionFailure("accept answers no event")
+    case .transfer: break
+    case .wholeMessage, .wholeWrite: makeTransfer(orderedFrame, cursor.eventConnection, isPulled: false)
+    case .read: return answerRead(slices, count, cookie)
+    case .none: preconditionFailure("accept answers no event")
     }
+    accept(transfer: cursor.transfer, slices, count, cookie)
   }
+
+  /// Peers' reads are being answered from this side's memory: who places whole messages and writes by himself has to
+  /// `accept` them for now, lest they change what is read (FI_ORDER_WAR, SAR).
+  @inline(__always)
+  package var isAnsweringReads: Bool { Int(operations.count) != postedCount }
 
   /// Keeps a message that nobody waits for yet, until `acceptHeld` or `discardHeld`.
   package mutating func hold(cookie: Cookies) -> MessageHandle {
@@ -86,11 +93,7 @@ extension TransportEndpoint {
     let entry = inbound[handle]
     precondition(entry.pointee.state == .held)
     accept(transfer: handle, slices, count, cookie)
-    guard let staging = entry.pointee.staging else { return }
-    entry.pointee.staging = nil
-    scatter(staging, Int(entry.pointee.length), to: entry.pointee.memory, at: 0)
-    buffers.deallocate(staging, count: max(Int(entry.pointee.length), 1))
-    if entry.pointee.received.isComplete(entry.pointee.length) { finish(handle, .ok) }
+    if !entry.pointee.isPulled && !entry.pointee.isDeferred { unstage(handle) }
   }
 
   /// Drops a held message as if it had been received. No event follows.
@@ -111,12 +114,13 @@ extension TransportEndpoint {
     entry.pointee.state = .accepted
     entry.pointee.cookie = cookie
     entry.pointee.memory = adopt(slices, count)
-    guard entry.pointee.isPulled else { return }
-    entry.pointee.wanted = min(entry.pointee.length, entry.pointee.memory.length(scatters))
-    if entry.pointee.wanted == 0 { return finish(slot, .ok) }
-    if entry.pointee.isWrite && overlapsEarlierWrite(slot, connection) {
-      entry.pointee.isDeferred = true
-    } else {
+    if entry.pointee.isPulled {
+      entry.pointee.wanted = min(entry.pointee.length, entry.pointee.memory.length(scatters))
+      if entry.pointee.wanted == 0 { return finish(slot, .ok) }
+    }
+    if !entry.pointee.isDetached && overlapsEarlierAccess(slot, connection) {
+      postpone(slot, connection)
+    } else if entry.pointee.isPulled {
       startPull(slot, connection)
     }
   }
@@ -134,28 +138,6 @@ extension TransportEndpoint {
     for index in 0..<count { scatters[scatter].pointee.slices[index] = slices[index] }
     memory.scatter = scatter
     return memory
-  }
-
-  private func overlapsEarlierWrite(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
-    var other = inbound[slot].pointee.previous
-    while other != .max {
-      let entry = inbound[other]
-      if entry.pointee.isWrite, entry.pointee.state == .accepted,
-        entry.pointee.memory.overlaps(inbound[slot].pointee.memory, scatters)
-      {
-        return true
-      }
-      other = entry.pointee.previous
-    }
-    return false
-  }
-
-  private mutating func startPull(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
-    let entry = inbound[slot]
-    entry.pointee.isDeferred = false
-    connection.pointee.activePulls += 1
-    entry.pointee.granted = nextGrant(0, 0, entry.pointee.wanted, connection)
-    queuePull(.pull, slot, entry.pointee.sequence, connection)
   }
 
   /// How far a transfer may go: a window beyond what is complete, shared between the transfers of the connection.
@@ -185,6 +167,7 @@ extension TransportEndpoint {
     let connection = self[entry.pointee.connection]
     let wasPulling = entry.pointee.isPulled && entry.pointee.granted > 0 && !entry.pointee.isDetached
     connection.pointee.inbound.remove(slot, in: inbound)
+    if entry.pointee.isDeferred { connection.pointee.deferredTransfers -= 1 }
     if !entry.pointee.isDetached {
       if entry.pointee.isIncomplete { noteComplete(slot) }
       consume(connection, eager: entry.pointee.isPulled ? 0 : entry.pointee.length)
@@ -192,7 +175,7 @@ extension TransportEndpoint {
       if wasPulling { connection.pointee.activePulls -= 1 }
       if entry.pointee.isWrite {
         connection.pointee.activeWrites -= 1
-        startDeferredWrites(connection)
+        if connection.pointee.deferredTransfers > 0 { startDeferred(connection) }
         cursor.draining = connection
       }
     }
@@ -203,14 +186,6 @@ extension TransportEndpoint {
     } else {
       hasNews = true
       finishedTransfers.append(slot, in: inbound)
-    }
-  }
-
-  private mutating func startDeferredWrites(_ connection: UnsafeMutablePointer<Connection>) {
-    var slot = connection.pointee.inbound.first
-    while slot != .max {
-      if inbound[slot].pointee.isDeferred && !overlapsEarlierWrite(slot, connection) { startPull(slot, connection) }
-      slot = inbound[slot].pointee.next
     }
   }
 

@@ -240,10 +240,11 @@ extension TransportEndpoint {
     operations[slot].pointee.frames += 1
   }
 
-  /// Whether the peer's credit permits the operation; decides how it will travel.
+  /// Whether fences and the peer's credit permit the operation; decides how it will travel.
   mutating func mayStart(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
     let entry = operations[slot]
     guard distance(entry.pointee.sequence, from: connection.pointee.operationLimit) < 0 else { return false }
+    if entry.pointee.flags.contains(.fence) && connection.pointee.operations.first != slot { return false }
     if entry.pointee.kind == .read { return connection.pointee.readsOutstanding < connection.pointee.peer.maximumReads }
     guard entry.pointee.length <= UInt64(configuration.eagerLimit) else {
       entry.pointee.isPulled = true
@@ -263,6 +264,7 @@ extension TransportEndpoint {
     let entry = operations[slot]
     guard !entry.pointee.isStarted else { return }
     entry.pointee.isStarted = true
+    if entry.pointee.flags.contains(.fence) { connection.pointee.fences -= 1 }
     if entry.pointee.kind == .read {
       connection.pointee.readsOutstanding += 1
     } else if !entry.pointee.isPulled {

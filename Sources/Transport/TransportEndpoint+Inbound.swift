@@ -28,7 +28,8 @@ extension TransportEndpoint {
   /// Whether order permits an operation to start, all before it having started.
   ///
   /// Messages, reads and eager writes wait until earlier writes are in place (FI_ORDER_SAW, RAW, WAW). A pulled write
-  /// waits in `accept`, and only when it overlaps.
+  /// waits in `accept`, and only when it overlaps; so does what would change memory that is still being read
+  /// (FI_ORDER_WAR, SAR).
   @inline(__always)
   private func canStart(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
     connection.pointee.activeWrites == 0
@@ -234,7 +235,7 @@ extension TransportEndpoint {
     }
     if entry.pointee.isIncomplete && entry.pointee.received.isComplete(entry.pointee.length) { noteComplete(slot) }
     if entry.pointee.state == .accepted && entry.pointee.received.isComplete(entry.pointee.wanted) {
-      finish(slot, .ok)
+      if !entry.pointee.isDeferred { finish(slot, .ok) }
     } else if entry.pointee.state == .held && entry.pointee.wantsDone && !entry.pointee.flags.contains(.matchComplete)
       && entry.pointee.received.isComplete(entry.pointee.length)
     {

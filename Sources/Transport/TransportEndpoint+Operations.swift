@@ -16,6 +16,7 @@ extension TransportEndpoint {
     connection.pointee.nextSequence &+= 1
     connection.pointee.operations.append(slot, in: operations)
     if connection.pointee.nextStart == .max { connection.pointee.nextStart = slot }
+    if operation.flags.contains(.fence) { connection.pointee.fences += 1 }
     markReady(connection)
     return .queued
   }
@@ -108,10 +109,12 @@ extension TransportEndpoint {
     entry.pointee.status = status
     if entry.pointee.kind == .readResponse {
       connection.pointee.responses.remove(slot, in: operations)
+      if connection.pointee.deferredTransfers > 0 { startDeferred(connection) }
     } else {
       if connection.pointee.nextStart == slot { connection.pointee.nextStart = entry.pointee.next }
       connection.pointee.operations.remove(slot, in: operations)
       if entry.pointee.kind == .read && entry.pointee.isStarted { connection.pointee.readsOutstanding -= 1 }
+      if connection.pointee.fences > 0 { passFence(entry, connection) }
     }
     if entry.pointee.isInBulk { removeFromBulk(slot, connection) }
     // Frames that still name the slot find it over and are dropped when they come up.
@@ -122,6 +125,16 @@ extension TransportEndpoint {
       return release(slot)
     }
     completedOperations.append(slot, in: operations)
+  }
+
+  /// An operation has ended on a connection where fenced ones wait: it may have been the last before one of them, or one
+  /// of them itself.
+  @inline(never)
+  private mutating func passFence(
+    _ entry: UnsafeMutablePointer<OutboundOperation>, _ connection: UnsafeMutablePointer<Connection>
+  ) {
+    if entry.pointee.flags.contains(.fence) && !entry.pointee.isStarted { connection.pointee.fences -= 1 }
+    markReady(connection)
   }
 
   /// Frees a completed operation; its event has been built.

@@ -20,7 +20,8 @@ extension TransportEndpoint {
   mutating func fillRun(
     _ connection: UnsafeMutablePointer<Connection>, _ builder: inout PacketBuilder
   ) {
-    guard connection.pointee.state == .established, hasFrameSlots else { return }
+    // What is over before it is acknowledged would let a fence pass.
+    guard connection.pointee.state == .established, connection.pointee.fences == 0, hasFrameSlots else { return }
     let holder = connection.pointee.operations.last
     let longest = longestInRun
     let start = builder.writer.position

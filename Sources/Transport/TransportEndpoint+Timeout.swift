@@ -152,10 +152,12 @@ extension TransportEndpoint {
     statistics.failures += 1
     // What is left of a packet under way belongs to the session that ends.
     if cursor.isActive && cursor.connection == connection { cursor.isActive = false }
+    // So does the answer to its last event.
+    if cursor.answer != .none && cursor.eventConnection == connection { settle() }
     freePackets(connection)
+    failTransfers(connection, status)
     while connection.pointee.operations.first != .max { complete(connection.pointee.operations.first, status) }
     while connection.pointee.responses.first != .max { complete(connection.pointee.responses.first, status) }
-    failTransfers(connection, status)
     freeAllStaged(connection)
     if connection.pointee.unacknowledged > 0 { acknowledgementsOwed -= 1 }
     let notBefore = max(connection.pointee.cookieNotBefore, now)

@@ -22,6 +22,8 @@ package struct TransportStatistics: BitwiseCopyable {
   package var failures: UInt64 = 0
   /// Ordered frames that had to wait for their turn.
   package var stagedFrames: UInt64 = 0
+  /// Transfers that had to wait for an earlier access to the same memory.
+  package var deferredTransfers: UInt64 = 0
   /// Times a connection was looked at to see when it has something to do.
   package var timersExamined: UInt64 = 0
 

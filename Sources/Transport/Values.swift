@@ -62,9 +62,9 @@ package enum OperationKind: UInt8, BitwiseCopyable {
 
 /// How an operation is carried out.
 package struct OperationFlags: OptionSet, BitwiseCopyable {
-  package let rawValue: UInt8
+  package let rawValue: UInt16
   @inline(__always)
-  package init(rawValue: UInt8) { self.rawValue = rawValue }
+  package init(rawValue: UInt16) { self.rawValue = rawValue }
 
   /// A message with a tag (FI_TAGGED).
   package static var tagged: OperationFlags { OperationFlags(rawValue: 1) }
@@ -82,6 +82,9 @@ package struct OperationFlags: OptionSet, BitwiseCopyable {
   /// May end as soon as its payload was copied and sent (FI_INJECT_COMPLETE): a failure after that is nobody's to tell. Of
   /// a row of such messages the last one posted ends when all have been acknowledged.
   package static var buffered: OperationFlags { OperationFlags(rawValue: 64) }
+  /// Starts, and with it all that is posted later, only when everything posted before on its connection has ended
+  /// (FI_FENCE).
+  package static var fence: OperationFlags { OperationFlags(rawValue: 256) }
   /// The payload is copied; the program may reuse its memory at once (FI_INJECT).
   package static var inject: OperationFlags { OperationFlags(rawValue: 8) }
 }

@@ -278,3 +278,17 @@ CASE(stranger_without_source_errors) {
   node_close(&a);
   node_close(&b);
 }
+
+// Programs that name no capability compare what they get with all that they know of.
+CASE(capabilities_of_version_2_are_not_answered_unasked) {
+  struct fi_info *hints = new_hints();
+  hints->ep_attr->type = FI_EP_UNSPEC;
+  hints->caps = 0;
+  struct fi_info *info = NULL;
+  assert_success(fi_getinfo(DEFAULT_VERSION, NULL, NULL, 0, hints, &info));
+  for (struct fi_info *entry = info; entry; entry = entry->next) {
+    assert_int_equal(entry->rx_attr->caps & (FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV), 0);
+  }
+  fi_freeinfo(info);
+  fi_freeinfo(hints);
+}

@@ -420,6 +420,36 @@ void pair_close(struct pair *pair) {
   node_close(&pair->a);
 }
 
+const uint64_t all_rights = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_READ | FI_WRITE;
+
+void region_over(struct region *region, struct node *node, void *memory, size_t length, uint64_t rights, uint64_t key,
+                 uint64_t flags) {
+  region->memory = memory;
+  region->length = length;
+  region->mr = NULL;
+  int registered = fi_mr_reg(node->domain, memory, length, rights, 0, key, flags, &region->mr, NULL);
+  if (flags) assert_offered(registered);
+  assert_success(registered);
+  int mode = node->info->domain_attr->mr_mode;
+  if (mode != basic_memory && (mode & FI_MR_ENDPOINT)) {
+    assert_success(fi_mr_bind(region->mr, &node->ep->fid, 0));
+    assert_success(fi_mr_enable(region->mr));
+  }
+  region->key = fi_mr_key(region->mr);
+  region->base = mode == basic_memory || (mode & FI_MR_VIRT_ADDR) ? (uintptr_t)memory : 0;
+}
+
+void region_open(struct region *region, struct node *node, size_t length, uint64_t rights, uint64_t key) {
+  char *memory = allocate(length);
+  memset(memory, 0xee, length);
+  region_over(region, node, memory, length, rights, key, 0);
+}
+
+void region_close(struct region *region) {
+  close_fid(region->mr);
+  free(region->memory);
+}
+
 // ---- completions --------------------------------------------------------------------------------------------------
 
 enum { maximum_watched = 32 };

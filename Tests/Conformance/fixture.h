@@ -171,6 +171,26 @@ struct fid_cq *cq_open(struct node *node, enum fi_cq_format format, enum fi_wait
 struct fid_av *av_open(struct node *node, enum fi_av_type type);
 #define close_fid(object) assert_success(fi_close(&(object)->fid))
 
+// Memory of one node that its peer accesses.
+struct region {
+  char *memory;
+  size_t length;
+  struct fid_mr *mr;
+  uint64_t key;
+  uint64_t base;  // address of the first byte, as the peer must name it
+};
+
+enum { basic_memory = 1 };  // the value of mr_mode from before version 1.5
+
+// Both directions, for the node itself and for peers.
+extern const uint64_t all_rights;
+// Registers memory with the flags of fi_mr_regattr; ends the case as unsupported where those are not offered.
+void region_over(struct region *region, struct node *node, void *memory, size_t length, uint64_t rights, uint64_t key,
+                 uint64_t flags);
+// Registers memory of its own, filled with 0xee.
+void region_open(struct region *region, struct node *node, size_t length, uint64_t rights, uint64_t key);
+void region_close(struct region *region);
+
 // ---- completions --------------------------------------------------------------------------------------------------
 
 // Calls that wait drive the progress of every watched queue, so that manual progress works within one process.

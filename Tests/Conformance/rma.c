@@ -1,53 +1,11 @@
 // Remote memory: write, read, immediate data, access checks, order. Man pages: fi_rma(3), fi_mr(3).
 #include "fixture.h"
 
-enum { basic = 1, mebi = 1 << 20 };
+enum { mebi = 1 << 20 };
 
 static char slot[20000];
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-
-// Memory of one node that its peer accesses.
-struct region {
-  char *memory;
-  size_t length;
-  struct fid_mr *mr;
-  uint64_t key;
-  uint64_t base;  // address of the first byte, as the peer must name it
-};
-
-static const uint64_t all_rights = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_READ | FI_WRITE;
-
-static bool virtual_addresses(const struct node *node) {
-  int mode = node->info->domain_attr->mr_mode;
-  return mode == basic || (mode & FI_MR_VIRT_ADDR);
-}
-
-static void region_over(struct region *region, struct node *node, void *memory, size_t length, uint64_t rights,
-                        uint64_t key) {
-  region->memory = memory;
-  region->length = length;
-  region->mr = NULL;
-  assert_success(fi_mr_reg(node->domain, memory, length, rights, 0, key, 0, &region->mr, NULL));
-  int mode = node->info->domain_attr->mr_mode;
-  if (mode != basic && (mode & FI_MR_ENDPOINT)) {
-    assert_success(fi_mr_bind(region->mr, &node->ep->fid, 0));
-    assert_success(fi_mr_enable(region->mr));
-  }
-  region->key = fi_mr_key(region->mr);
-  region->base = virtual_addresses(node) ? (uintptr_t)memory : 0;
-}
-
-static void region_open(struct region *region, struct node *node, size_t length, uint64_t rights, uint64_t key) {
-  char *memory = allocate(length);
-  memset(memory, 0xee, length);
-  region_over(region, node, memory, length, rights, key);
-}
-
-static void region_close(struct region *region) {
-  close_fid(region->mr);
-  free(region->memory);
-}
 
 static void expect_done(struct pair *pair, void *context, uint64_t flags) {
   struct fi_cq_tagged_entry entry = {0};
@@ -116,8 +74,8 @@ static const int mode_bits = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | F
 
 CASE(write_by_offset) { write_sizes(NULL); }
 CASE(read_by_offset) { read_sizes(NULL); }
-CASE(write_by_virtual_address) { write_sizes(&(struct setup){.mr_mode = basic}); }
-CASE(read_by_virtual_address) { read_sizes(&(struct setup){.mr_mode = basic}); }
+CASE(write_by_virtual_address) { write_sizes(&(struct setup){.mr_mode = basic_memory}); }
+CASE(read_by_virtual_address) { read_sizes(&(struct setup){.mr_mode = basic_memory}); }
 CASE(write_with_scalable_mode) { write_sizes(&(struct setup){.mr_mode = 2}); }
 CASE(read_with_negotiated_mode) { read_sizes(&(struct setup){.mr_mode = mode_bits & ~FI_MR_LOCAL}); }
 CASE(write_with_negotiated_mode) { write_sizes(&(struct setup){.mr_mode = mode_bits & ~FI_MR_LOCAL}); }
@@ -206,7 +164,7 @@ CASE(whole_address_space_by_offset) {
   struct pair pair;
   pair_open(&pair, NULL);
   struct region everything;
-  region_over(&everything, &pair.b, NULL, SIZE_MAX, all_rights, 1);
+  region_over(&everything, &pair.b, NULL, SIZE_MAX, all_rights, 1, 0);
   static char target[5000], in[5000], out[5000];
   fill(out, sizeof out, 3);
   post(fi_write(pair.a.ep, out, sizeof out, NULL, pair.to_b, (uintptr_t)target, everything.key, &slot[0]));
@@ -226,7 +184,7 @@ CASE(read_of_read_only_memory) {
   fill(page, 4096, 8);
   assert_int_equal(mprotect(page, 4096, PROT_READ), 0);
   struct region target;
-  region_over(&target, &pair.b, page, 4096, FI_REMOTE_READ, 1);
+  region_over(&target, &pair.b, page, 4096, FI_REMOTE_READ, 1, 0);
   static char in[4096];
   post(fi_read(pair.a.ep, in, sizeof in, NULL, pair.to_b, target.base, target.key, &slot[0]));
   expect_done(&pair, &slot[0], FI_READ);
@@ -621,7 +579,7 @@ static void wrong_key(enum access access, size_t length, int mr_mode) {
 }
 
 CASE(write_with_a_wrong_key) { wrong_key(access_write, 100, 0); }
-CASE(write_with_a_wrong_provider_key) { wrong_key(access_write, 100, basic); }
+CASE(write_with_a_wrong_provider_key) { wrong_key(access_write, 100, basic_memory); }
 CASE(write_of_much_with_a_wrong_key) { wrong_key(access_write, 500000, 0); }
 CASE(read_with_a_wrong_key) { wrong_key(access_read, 100, 0); }
 CASE(read_of_much_with_a_wrong_key) { wrong_key(access_read, 500000, 0); }
@@ -634,7 +592,7 @@ static void out_of_bounds(enum access access, size_t region_length, int64_t offs
   char *memory = allocate(room);
   memset(memory, 0xee, room);
   struct region target;
-  region_over(&target, &pair.b, memory + 65536, region_length, all_rights, 1);
+  region_over(&target, &pair.b, memory + 65536, region_length, all_rights, 1, 0);
   struct region whole = {.memory = memory, .length = room};
   refused(&pair, &whole, access, target.base + (uint64_t)offset, length, target.key);
   close_fid(target.mr);
@@ -646,12 +604,12 @@ CASE(write_one_byte_beyond_the_end) { out_of_bounds(access_write, 100, 0, 101, 0
 CASE(write_across_the_end) { out_of_bounds(access_write, 100, 50, 51, 0); }
 CASE(write_after_the_end) { out_of_bounds(access_write, 100, 100, 1, 0); }
 CASE(write_much_across_the_end) { out_of_bounds(access_write, 300000, 100, 300000, 0); }
-CASE(write_before_the_beginning) { out_of_bounds(access_write, 100, -1, 10, basic); }
+CASE(write_before_the_beginning) { out_of_bounds(access_write, 100, -1, 10, basic_memory); }
 CASE(write_at_a_wrapping_offset) { out_of_bounds(access_write, 100, -10, 20, 0); }
 CASE(read_one_byte_beyond_the_end) { out_of_bounds(access_read, 100, 0, 101, 0); }
 CASE(read_across_the_end) { out_of_bounds(access_read, 100, 50, 51, 0); }
 CASE(read_much_across_the_end) { out_of_bounds(access_read, 300000, 100, 300000, 0); }
-CASE(read_before_the_beginning) { out_of_bounds(access_read, 100, -1, 10, basic); }
+CASE(read_before_the_beginning) { out_of_bounds(access_read, 100, -1, 10, basic_memory); }
 CASE(read_at_a_wrapping_offset) { out_of_bounds(access_read, 100, -10, 20, 0); }
 
 static void without_right(enum access access, uint64_t rights, size_t length) {

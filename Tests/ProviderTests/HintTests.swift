@@ -124,13 +124,9 @@ final class Hints {
     Case("a shared receive context", true) { $0.endpoint.pointee.rx_ctx_cnt = -1 },
     Case("a shared transmit context", true) { $0.endpoint.pointee.tx_ctx_cnt = -1 },
     Case("as many contexts as there are numbers but one", false) { $0.endpoint.pointee.tx_ctx_cnt = -2 },
-    Case("write after read order of RMA", false) {
+    Case("write after read order of any size", true) {
       $0.info.pointee.caps = FI_RMA
-      $0.endpoint.pointee.max_order_war_size = 1
-    },
-    Case("write after read order without RMA", true) {
-      $0.info.pointee.caps = FI_MSG
-      $0.endpoint.pointee.max_order_war_size = 1
+      $0.endpoint.pointee.max_order_war_size = -1
     },
     Case("MPI's tag format", true) { $0.endpoint.pointee.mem_tag_format = 0x00c0_0000_7fff_ffff },
     Case("endpoint key", true) { $0.endpoint.pointee.auth_key_size = 64 },
@@ -155,8 +151,9 @@ final class Hints {
     Case("commit complete", false) { $0.transmit.pointee.op_flags = FI_COMMIT_COMPLETE },
     Case("multi-receive by default", true) { $0.receive.pointee.op_flags = FI_MULTI_RECV },
     Case("message order", true) { $0.transmit.pointee.msg_order = FI_ORDER_SAS | FI_ORDER_RAW },
-    Case("write after read", false) { $0.transmit.pointee.msg_order = FI_ORDER_WAR },
-    Case("send after read", false) { $0.receive.pointee.msg_order = FI_ORDER_SAR },
+    Case("write after read", true) { $0.transmit.pointee.msg_order = FI_ORDER_WAR | FI_ORDER_RMA_WAR },
+    Case("send after read", true) { $0.receive.pointee.msg_order = FI_ORDER_SAR },
+    Case("an order that there is not", false) { $0.transmit.pointee.msg_order = 1 << 40 },
     Case("completion order", false) { $0.transmit.pointee.comp_order = FI_ORDER_SAS },
     Case("receive completion order", false) { $0.receive.pointee.comp_order = FI_ORDER_SAS },
     Case("buffered receives", false) { $0.receive.pointee.total_buffered_recv = 1 },

@@ -8,6 +8,8 @@ package final class Checker {
   /// Operations of a pair in the order in which they were posted, and the first that may start next.
   private var posted: [[OperationRecord]]
   private var nextStart: [Int]
+  /// What the operations of a pair access if they share memory.
+  private let shared: [SharedMemory?]
   /// Pairs whose connection failed or whose host died at least once.
   private var failedPairs: Set<Int> = []
   private var isClosing = false
@@ -17,8 +19,15 @@ package final class Checker {
     self.scenario = scenario
     self.network = network
     let salt = mix(scenario.seed)
-    records = scenario.operations.enumerated().map { OperationRecord(id: $0, plan: $1, salt: salt) }
-    let pairs = scenario.configurations.count * scenario.configurations.count
+    let hosts = scenario.configurations.count
+    let pairs = hosts * hosts
+    let shared = (0..<pairs).map { pair in
+      scenario.sharedMemory.map { SharedMemory(count: $0, content: Content(Int.max - pair, salt: salt)) }
+    }
+    self.shared = shared
+    records = scenario.operations.enumerated().map { id, plan in
+      OperationRecord(id: id, plan: plan, salt: salt, shared: shared[plan.source * hosts + plan.target])
+    }
     posted = [[OperationRecord]](repeating: [], count: pairs)
     nextStart = [Int](repeating: 0, count: pairs)
   }
@@ -92,7 +101,10 @@ package final class Checker {
 
   private func checkRead(_ record: OperationRecord) {
     if record.completion == .ok {
-      if let difference = record.local.difference(record.content, length: record.plan.size) { fail(record, difference) }
+      let difference =
+        record.shared == nil
+        ? record.local.difference(record.content, length: record.plan.size) : record.local.difference(record.expected)
+      if let difference { fail(record, difference) }
     }
     record.local.fill(OperationRecord.done)
   }
@@ -138,7 +150,24 @@ package final class Checker {
     if record.starts > 1 { fail(record, "started again") }
     let pair = pair(record.plan.source, record.plan.target)
     while posted[pair][nextStart[pair]] !== record { nextStart[pair] += 1 }
+    if record.plan.flags.contains(.fence) { checkFence(record, before: nextStart[pair]) }
     nextStart[pair] += 1
+    if let memory = shared[pair] { checkOrder(record, memory) }
+  }
+
+  /// What starts finds the memory as everything posted before it leaves it. A write may still wait for others.
+  private func checkOrder(_ record: OperationRecord, _ memory: SharedMemory) {
+    if record.plan.kind == .write { return memory.write(record.content, record.remote.parts) }
+    if let wrong = memory.difference { fail(record, "starts while byte \(wrong) of the shared memory is wrong") }
+    if record.plan.kind == .read { record.expected = memory.read(record.remote.parts) }
+  }
+
+  /// All that was posted before a fenced operation is over.
+  private func checkFence(_ record: OperationRecord, before position: Int) {
+    let pair = pair(record.plan.source, record.plan.target)
+    for earlier in posted[pair][..<position] where earlier.completion == nil && !earlier.isAbandoned {
+      return fail(record, "passes its fence before operation \(earlier.id) has completed")
+    }
   }
 
   /// The event brought all the bytes along.
@@ -152,11 +181,11 @@ package final class Checker {
     if record.isFinished || record.isLost { fail(record, "is over at the target again") }
     record.isFinished = true
     let placed = min(record.plan.size, record.remote.count)
-    if record.plan.kind != .read {
+    if record.plan.kind != .read && record.shared == nil {
       if let difference = record.remote.difference(record.content, length: placed) { fail(record, difference) }
       if let damage = record.remote.damage(OperationRecord.untouched, from: placed) { fail(record, damage) }
     }
-    record.remote.fill(OperationRecord.done)
+    record.leaveRemote()
   }
 
   /// An accepted transfer is over.
@@ -175,7 +204,7 @@ package final class Checker {
       fail(record, "ended at the target with \(event.status)")
     }
     record.isLost = true
-    record.remote.fill(OperationRecord.done)
+    record.leaveRemote()
   }
 
   package func lost(_ event: Event, at host: SimulatedHost) {
@@ -183,7 +212,7 @@ package final class Checker {
     guard record.held != nil else { return fail(record, "is lost without being held") }
     record.held = nil
     record.isLost = true
-    record.remote.fill(OperationRecord.done)
+    record.leaveRemote()
     if scenario.isStable(record.plan.source, record.plan.target) && !isClosing { fail(record, "is lost while held") }
   }
 
@@ -219,7 +248,7 @@ package final class Checker {
       record.isOpen = false
       record.held = nil
       record.isLost = true
-      record.remote.fill(OperationRecord.done)
+      record.leaveRemote()
     }
   }
 
@@ -239,6 +268,7 @@ package final class Checker {
       checkMemory(record)
       if network.failure != nil { return }
     }
+    if shared.contains(where: { $0?.difference != nil }) { network.fail("shared memory is wrong at the end") }
     for host in network.hosts where !host.isDown {
       let endpoint = "host \(host.index) at the end: \(host.endpoint.usage), drained \(host.endpoint.isDrained)"
       if !host.endpoint.isQuiet { network.fail("\(endpoint), not quiet") }
@@ -248,6 +278,7 @@ package final class Checker {
   }
 
   private func checkMemory(_ record: OperationRecord) {
+    if record.shared != nil { return }
     let isTouched = record.isFinished || record.isLost
     if record.plan.kind == .read {
       if record.completion != nil, let damage = record.local.damage(OperationRecord.done) {

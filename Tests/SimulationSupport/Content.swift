@@ -55,27 +55,47 @@ package final class GuardedMemory {
   package let count: Int
   private let base: UnsafeMutableRawPointer
   private let size: Int
+  private let isOwned: Bool
   /// Where each part lies in the memory, and which bytes of the whole it holds.
   package let parts: [(start: Int, count: Int, offset: Int)]
 
   /// `gap`: untouchable bytes between two parts; 0 makes them touch.
   package init(parts counts: [Int], gap: Int) {
-    var start = Self.guardSize
+    parts = Self.lay(counts, gap: gap, from: Self.guardSize)
+    count = counts.reduce(0, +)
+    size = Self.end(of: parts) + Self.guardSize
+    isOwned = true
+    base = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+    base.initializeMemory(as: UInt8.self, repeating: Self.guardByte, count: size)
+  }
+
+  /// Parts of memory that others use too, the first at `start`.
+  package init(parts counts: [Int], gap: Int, at start: Int, of memory: SharedMemory) {
+    parts = Self.lay(counts, gap: gap, from: start)
+    count = counts.reduce(0, +)
+    size = memory.count
+    isOwned = false
+    base = memory.base
+    precondition(Self.end(of: parts) <= size)
+  }
+
+  private static func lay(_ counts: [Int], gap: Int, from start: Int) -> [(start: Int, count: Int, offset: Int)] {
+    var start = start
     var offset = 0
-    parts = counts.map { count in
+    return counts.map { count in
       defer {
         start += count + gap
         offset += count
       }
       return (start, count, offset)
     }
-    count = offset
-    size = start - gap + Self.guardSize
-    base = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
-    base.initializeMemory(as: UInt8.self, repeating: Self.guardByte, count: size)
   }
 
-  deinit { base.deallocate() }
+  private static func end(of parts: [(start: Int, count: Int, offset: Int)]) -> Int {
+    parts.last.map { $0.start + $0.count } ?? guardSize
+  }
+
+  deinit { if isOwned { base.deallocate() } }
 
   package func slice(_ part: Int) -> Slice { Slice(base: base + parts[part].start, count: parts[part].count) }
 
@@ -108,6 +128,17 @@ package final class GuardedMemory {
       let count = min(part.count, length - part.offset)
       if let wrong = content.firstDifference(base + part.start, count: count, offset: part.offset) {
         return "byte \(wrong) of \(length) is wrong"
+      }
+    }
+    return nil
+  }
+
+  /// What is wrong with the parts, which should hold `bytes`; nil when nothing is.
+  package func difference(_ bytes: [UInt8]) -> String? {
+    for part in parts {
+      for index in 0..<part.count
+      where (base + part.start).load(fromByteOffset: index, as: UInt8.self) != bytes[part.offset + index] {
+        return "byte \(part.offset + index) of \(bytes.count) is not what was there before later operations"
       }
     }
     return nil

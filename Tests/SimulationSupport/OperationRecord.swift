@@ -33,6 +33,10 @@ package final class OperationRecord {
   package let local: GuardedMemory
   /// Buffer of a message, memory that is written or read.
   package let remote: GuardedMemory
+  /// What `remote` is a part of; nil where it is this operation's alone.
+  package let shared: SharedMemory?
+  /// Of a read of shared memory: what it must return.
+  package var expected: [UInt8] = []
 
   /// Read and write: addresses carry the operation's number, so that the target knows which one it is.
   package static let regionKey: UInt64 = 0x6B65_79
@@ -42,25 +46,41 @@ package final class OperationRecord {
   package static let done: UInt8 = 0xC3
   package static let reused: UInt8 = 0xDD
 
-  package init(id: Int, plan: OperationPlan, salt: UInt64) {
+  /// `shared`: the memory that the plan's place lies in, if it has one.
+  package init(id: Int, plan: OperationPlan, salt: UInt64, shared: SharedMemory?) {
     self.id = id
     self.plan = plan
     content = Content(id, salt: salt)
     local = GuardedMemory(parts: plan.localParts, gap: plan.gap)
-    remote = GuardedMemory(parts: plan.remoteParts, gap: plan.gap)
+    if let shared, let place = plan.place {
+      self.shared = shared
+      remote = GuardedMemory(parts: plan.remoteParts, gap: plan.gap, at: place, of: shared)
+    } else {
+      self.shared = nil
+      remote = GuardedMemory(parts: plan.remoteParts, gap: plan.gap)
+    }
     if plan.flags.contains(.tagged) { tag = mix(salt) ^ UInt64(id) }
     if plan.flags.contains(.remoteData) { data = mix(~salt) ^ UInt64(id) }
     local.fill(Self.untouched)
-    remote.fill(Self.untouched)
-    if plan.kind == .read { remote.fill(content) } else { local.fill(content) }
+    if plan.kind != .read { local.fill(content) }
+    resetRemote()
   }
+
+  /// Nobody has accessed the memory yet.
+  private func resetRemote() {
+    if shared != nil { return }
+    if plan.kind == .read { remote.fill(content) } else { remote.fill(Self.untouched) }
+  }
+
+  /// The program is done with the memory: nobody may write it any more.
+  package func leaveRemote() { if shared == nil { remote.fill(Self.done) } }
 
   /// A process of the target died with all that it knew; its successor begins the operation anew.
   package func reopen() {
     starts = 0
     isFinished = false
     isLost = false
-    if plan.kind == .read { remote.fill(content) } else { remote.fill(Self.untouched) }
+    resetRemote()
   }
 
   /// What the source names as remote memory.

@@ -17,6 +17,8 @@ package struct OperationPlan {
   package var gap = 0
   /// How the memory at the target is sliced: buffers of a message, segments of a write or read.
   package var remoteParts: [Int] = [0]
+  /// Where that begins in the memory that the operations of its pair share; nil of a message, or without such memory.
+  package var place: Int?
   /// The target keeps the message for a while before it has a buffer.
   package var holdFor: UInt64?
   /// The target throws the held message away instead of accepting it.
@@ -40,8 +42,10 @@ package struct OperationPlan {
     if flags.contains(.deliveryComplete) { text += ", delivery-complete" }
     if flags.contains(.matchComplete) { text += ", match-complete" }
     if flags.contains(.inject) { text += ", inject" }
+    if flags.contains(.fence) { text += ", fenced" }
     if context != 0 { text += ", context \(context)" }
     text += ", local \(localParts) gap \(gap), remote \(remoteParts)"
+    if let place { text += ", at byte \(place)" }
     if let holdFor { text += ", held \(holdFor)ns" }
     if isDiscarded { text += ", discarded" }
     if let abortAfter { text += ", aborted after \(abortAfter)ns" }
@@ -74,6 +78,8 @@ package struct Scenario {
   package var unstablePairs: Set<Int> = []
   /// All endpoints are closed at the end.
   package var closes = false
+  /// Bytes of the memory that all writes and reads between a host and another go to; nil where each has its own.
+  package var sharedMemory: Int?
 
   package init(seed: UInt64) { self.seed = seed }
 
@@ -108,6 +114,7 @@ package struct Scenario {
           + "\(habits.pollGap)ns batch \(habits.receiveBatch) blocking \(habits.blocking) dropping \(habits.dropping)")
     }
     for disturbance in disturbances { lines.append("\(disturbance)") }
+    if let sharedMemory { lines.append("writes and reads share \(sharedMemory) bytes") }
     if closes { lines.append("endpoints are closed at the end") }
     return lines.joined(separator: "\n")
   }

@@ -33,6 +33,7 @@ package struct ScenarioGenerator {
     makeDisturbances()
     scenario.closes = random.chance(0.2)
     if random.chance(0.3) { makeContexts() }
+    shareMemory()
     return scenario
   }
 
@@ -128,6 +129,7 @@ package struct ScenarioGenerator {
       if isBuffered(scenario.operations.count) && plan.kind == .message && !plan.flags.waitsForTarget {
         plan.flags.insert(.buffered)
       }
+      if isFenced(scenario.operations.count) { plan.flags.insert(.fence) }
       makeMemory(&plan)
       if plan.kind == .message && random.chance(holds) {
         plan.holdFor = UInt64(random.logarithmic(100...3_000_000))
@@ -160,6 +162,32 @@ package struct ScenarioGenerator {
   private func isBuffered(_ index: Int) -> Bool {
     let habit = mix(scenario.seed ^ 0x6275_6666)
     return habit & 3 == 1 ? mix(habit &+ UInt64(index)) & 7 != 0 : habit & 3 > 1
+  }
+
+  /// Whether an operation waits for those before it: none, a few or half of a run's.
+  private func isFenced(_ index: Int) -> Bool {
+    let habit = mix(scenario.seed ^ 0x6665_6E63)
+    return habit & 7 < 2 && mix(habit &+ UInt64(index)) & (habit & 7 == 0 ? 15 : 1) == 0
+  }
+
+  /// Has writes and reads meet in the same memory, where none of them goes wrong.
+  private mutating func shareMemory() {
+    var habit = SeededGenerator(seed: scenario.seed ^ 0x7368_6172)
+    guard habit.chance(0.2), scenario.unstablePairs.isEmpty,
+      scenario.operations.allSatisfy({ $0.abortAfter == nil && ($0.kind == .message || $0.refusal == nil) })
+    else { return }
+    let size = habit.logarithmic(64...100_000)
+    scenario.sharedMemory = size
+    for index in scenario.operations.indices where scenario.operations[index].kind != .message {
+      scenario.operations[index].gap = habit.chance(0.5) ? 0 : min(habit.within(1...40), size / 8)
+      let room = size - (RemoteSegment.maximumCount - 1) * scenario.operations[index].gap
+      let count = min(scenario.operations[index].size, room)
+      scenario.operations[index].size = count
+      scenario.operations[index].localParts = [count]
+      let cut = habit.below(count + 1)
+      scenario.operations[index].remoteParts = habit.chance(0.7) ? [count] : [cut, count - cut]
+      scenario.operations[index].place = habit.below(room - count + 1)
+    }
   }
 
   private mutating func pick(_ weights: [Int]) -> OperationKind {

@@ -87,7 +87,7 @@ package final class WorkloadProgram: HostProgram {
       if entry.record.plan.isDiscarded {
         network.note("\(host.index) discards \(entry.record.id)")
         entry.record.isLost = true
-        entry.record.remote.fill(OperationRecord.done)
+        entry.record.leaveRemote()
         host.endpoint.discardHeld(handle, now: network.now)
       } else {
         network.note("\(host.index) accepts held \(entry.record.id)")
@@ -150,8 +150,8 @@ package final class WorkloadProgram: HostProgram {
     if let refusal = record.plan.refusal {
       host.endpoint.refuse(refusal)
       record.isLost = true
-      record.remote.fill(OperationRecord.done)
-    } else if let payload = event.payload {
+      record.leaveRemote()
+    } else if let payload = event.payload, !host.endpoint.isAnsweringReads {
       checker.delivered(record, payload)
     } else {
       open(record, network.now)

@@ -32,6 +32,8 @@ final class Recorder: HostProgram {
   var missingContext: UInt16?
   /// Writes and reads are refused.
   var refusal: OperationStatus?
+  /// Messages are received in the region from here on.
+  var place: Int?
   /// Accepted messages get buffers of at most this size.
   var capacity = Int.max
   /// What peers write and read; addresses are offsets.
@@ -84,7 +86,10 @@ final class Recorder: HostProgram {
       nextCookie += 1
       pending[nextCookie] = message
       held.append((host.endpoint.hold(cookie: Cookies(nextCookie)), event.length))
-    } else if let payload = event.payload {
+    } else if let place {
+      let slice = Slice(base: region.baseAddress! + place, count: Int(event.length))
+      withUnsafePointer(to: slice) { host.endpoint.accept($0, count: 1, cookie: Cookies()) }
+    } else if let payload = event.payload, !host.endpoint.isAnsweringReads {
       var whole = message
       whole.bytes = Array(UnsafeRawBufferPointer(start: payload, count: min(Int(event.length), capacity)))
       messages.append(whole)
@@ -125,7 +130,9 @@ final class Recorder: HostProgram {
   private func write(_ event: Event, _ host: SimulatedHost) {
     if let refusal { return host.endpoint.refuse(refusal) }
     withRegion(event) { slices, count in
-      guard var payload = event.payload else { return host.endpoint.accept(slices, count: count, cookie: Cookies()) }
+      guard var payload = event.payload, !host.endpoint.isAnsweringReads else {
+        return host.endpoint.accept(slices, count: count, cookie: Cookies())
+      }
       for index in 0..<count {
         slices[index].base!.copyMemory(from: payload, byteCount: slices[index].count)
         payload += slices[index].count

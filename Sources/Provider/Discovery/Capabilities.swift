@@ -17,7 +17,7 @@ package enum Capabilities {
   // MARK: Capability bits
 
   /// What transmits: ops that an endpoint initiates.
-  package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE }
+  package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE | FI_FENCE }
   /// What an endpoint is the target of.
   package static var receive: UInt64 {
     let messages = FI_SOURCE | FI_SOURCE_ERR | directed | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
@@ -45,13 +45,16 @@ package enum Capabilities {
   }
 
   /// Secondary capabilities that are answered only where they are asked for: FI_SOURCE and FI_RMA_EVENT cost time, and
-  /// FI_SHARED_AV says nothing to programs that do not share, the others change what calls mean.
+  /// FI_SHARED_AV and FI_FENCE say nothing to programs that do not use them, the others change what calls mean.
   package static var onRequest: UInt64 {
-    FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV | FI_RMA_EVENT
+    FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV | FI_RMA_EVENT | FI_FENCE
   }
-  /// What forbids something that is allowed otherwise, or makes errors of what is none: not even answered to those who name
-  /// no capability.
-  package static var restricting: UInt64 { FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR }
+  /// What is not even answered to those who name no capability: what forbids something that is allowed otherwise or makes
+  /// errors of what is none, and the receives of version 2, which say more about tagged messages than programs that take
+  /// all there is can know.
+  package static var onlyByName: UInt64 {
+    FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR | FI_TAGGED_DIRECTED_RECV | FI_TAGGED_MULTI_RECV
+  }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
   package static var ignoredForTransmit: UInt64 {
@@ -71,14 +74,15 @@ package enum Capabilities {
   // MARK: Ordering
 
   package static var messageOrder: UInt64 {
-    let messages = FI_ORDER_RAS | FI_ORDER_WAS | FI_ORDER_SAW | FI_ORDER_SAS
-    let memory = FI_ORDER_RAR | FI_ORDER_RAW | FI_ORDER_WAW
-    let remoteMemory = FI_ORDER_RMA_RAR | FI_ORDER_RMA_RAW | FI_ORDER_RMA_WAW
-    return messages | memory | remoteMemory | FI_ORDER_ATOMIC_RAR | FI_ORDER_ATOMIC_RAW | FI_ORDER_ATOMIC_WAW
+    let messages = FI_ORDER_RAS | FI_ORDER_WAS | FI_ORDER_SAR | FI_ORDER_SAW | FI_ORDER_SAS
+    let memory = FI_ORDER_RAR | FI_ORDER_RAW | FI_ORDER_WAR | FI_ORDER_WAW
+    let remoteMemory = FI_ORDER_RMA_RAR | FI_ORDER_RMA_RAW | FI_ORDER_RMA_WAR | FI_ORDER_RMA_WAW
+    let atomics = FI_ORDER_ATOMIC_RAR | FI_ORDER_ATOMIC_RAW | FI_ORDER_ATOMIC_WAR | FI_ORDER_ATOMIC_WAW
+    return messages | memory | remoteMemory | atomics
   }
   /// Largest transfers that keep the order read after write, write after read, write after write; in bytes.
   package static var maximumOrderRAW: Int { unlimited }
-  package static var maximumOrderWAR: Int { 0 }
+  package static var maximumOrderWAR: Int { unlimited }
   package static var maximumOrderWAW: Int { unlimited }
 
   // MARK: Limits

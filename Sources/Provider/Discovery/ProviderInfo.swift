@@ -65,7 +65,7 @@ package struct ProviderInfo {
   /// transfer implies, and the secondary capabilities that cost nothing.
   private var capabilities: UInt64 {
     let hinted = hints?.caps ?? 0
-    if hinted == 0 { return type.all & ~Capabilities.restricting }
+    if hinted == 0 { return type.all & ~Capabilities.onlyByName }
     let unasked = Capabilities.secondary & ~Capabilities.onRequest
     return directed(hinted & (Capabilities.primary | Capabilities.onRequest) | type.all & unasked)
   }
@@ -181,6 +181,7 @@ package struct ProviderInfo {
     attributes.max_order_waw_size = type.maximumOrderWAW
     if let hint, caps & (FI_RMA | FI_ATOMIC) != 0 {
       attributes.max_order_raw_size = chosen(hint.max_order_raw_size, type.maximumOrderRAW)
+      attributes.max_order_war_size = chosen(hint.max_order_war_size, type.maximumOrderWAR)
       attributes.max_order_waw_size = chosen(hint.max_order_waw_size, type.maximumOrderWAW)
     }
     attributes.mem_tag_format = type.tagFormat

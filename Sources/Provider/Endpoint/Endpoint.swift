@@ -331,6 +331,7 @@ package final class Endpoint {
     engine.lock()
     if let port {
       linger(port)
+      port.logStatistics()
       engine.remove(port)
       port.releaseReservations()
     }

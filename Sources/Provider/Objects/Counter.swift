@@ -212,11 +212,11 @@ package final class Counter: Waitable {
   // MARK: Waiting
 
   /// Waits up to `timeout` milliseconds, for ever if negative, until the counter is at `threshold` or beyond. Throws
-  /// FI_EAVAIL when errors are counted meanwhile, FI_ETIMEDOUT when time is up, FI_ENOSYS without a wait object.
+  /// FI_EAVAIL when errors are counted meanwhile, FI_ETIMEDOUT when time is up.
+  ///
+  /// The man page allows it only with a wait object. Programs written for upstream's sockets provider do without, and
+  /// can: what they wait for does not depend on one.
   package func wait(for threshold: UInt64, timeout: Int32) throws(FabricError) {
-    guard let waitObject else {
-      throw Self.refuse("the counter has no wait object", in: "fi_cntr_wait", .notImplemented)
-    }
     let deadline = Clock.deadline(milliseconds: timeout)
     engine.lock()
     defer { engine.unlock() }
@@ -226,7 +226,7 @@ package final class Counter: Waitable {
       if value >= threshold { return }
       if errors != errorsBefore { throw .errorAvailable }
       if deadline != .max && Clock.now() >= deadline { throw .timedOut }
-      arm(waitObject)
+      if let waitObject { arm(waitObject) }
       engine.sleep(on: waitObject, until: deadline)
     }
   }

@@ -243,16 +243,16 @@ extension Clock {
 }
 
 extension ProgressEngine {
-  /// One sleep of a call that waits for something of this engine's domain. The caller holds the lock, which is released
-  /// meanwhile, has just polled, and looks again afterwards: it may also return early.
-  package func sleep(on object: WaitObject, until deadline: UInt64) {
-    if waitDescriptor < 0 || object.isShared {
+  /// One sleep of a call that waits for something of this engine's domain, on an object of the program's choice or on
+  /// none. The caller holds the lock, which is released meanwhile, has just polled, and looks again afterwards: it may also
+  /// return early.
+  package func sleep(on object: WaitObject?, until deadline: UInt64) {
+    guard let object, object.kind == FI_WAIT_YIELD || (waitDescriptor >= 0 && !object.isShared) else {
       // Nothing tells of other threads' completions, or only together with what others of a set have to say: sleep on
       // the engine, and look again soon.
-      if object.kind != FI_WAIT_YIELD { return _ = wait(deadline: min(deadline, Clock.now() + Self.shortSleep)) }
-    } else if object.kind != FI_WAIT_YIELD && !armWait() {
-      return
+      return _ = wait(deadline: min(deadline, Clock.now() + Self.shortSleep))
     }
+    if object.kind != FI_WAIT_YIELD && !armWait() { return }
     object.announceSleep()
     unlock()
     object.sleep(until: deadline)

@@ -69,7 +69,7 @@ extension Port {
       index, connection: connection, flags: event.pointee.flags, tag: event.pointee.tag, data: event.pointee.data)
     let slices = context.receives.slices(index)
     let count = Int(context.receives[index].pointee.sliceCount)
-    guard let payload = event.pointee.payload else {
+    guard let payload = placeablePayload(event) else {
       return transport.accept(slices, count: count, cookie: TransferName.receive(index, of: context.number))
     }
     scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, count)
@@ -122,6 +122,13 @@ extension Port {
         index, length: 0, overflow: 0, code: TransferError.code(event.pointee.status),
         providerCode: TransferError.providerCode(event.pointee.status), at: self, to: queue)
     }
+  }
+
+  /// The payload of a message or write that is all there, if it may be copied to where it belongs; nil if it is to be
+  /// accepted.
+  @inline(__always)
+  func placeablePayload(_ event: UnsafePointer<Event>) -> UnsafeRawPointer? {
+    transport.isAnsweringReads ? nil : event.pointee.payload
   }
 
   /// Calls `body` with the context that a receive or an unexpected message belongs to, and where it reports.
@@ -227,7 +234,7 @@ extension Port {
       var transfer = RegionTransfer()
       let found = resolve(event, .write, slices, &transfer)
       guard found.status == .ok else { return transport.refuse(found.status) }
-      if let payload = event.pointee.payload {
+      if let payload = placeablePayload(event) {
         scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, found.sliceCount)
         if countsRemotes { countRemoteWrite(transfer, event.pointee.length) }
         return reportWrite(event)

@@ -71,6 +71,7 @@ extension Port {
     if flags & FI_DELIVERY_COMPLETE != 0 { result.insert(.deliveryComplete) }
     if flags & FI_MATCH_COMPLETE != 0 { result.insert(.matchComplete) }
     if flags & FI_INJECT != 0 { result.insert(.inject) }
+    if flags & FI_FENCE != 0 { result.insert(.fence) }
     if (flags | countedFlags) & FI_COMPLETION == 0 { result.insert(.silent) }
     return result
   }

@@ -28,7 +28,7 @@ extension Port {
       hasSpareCompletion = false
       let slices = context.receives.slices(index)
       let count = Int(context.receives[index].pointee.sliceCount)
-      guard let payload = event.pointee.payload else {
+      guard let payload = placeablePayload(event) else {
         receiveBegins(index, in: context)
         return transport.accept(slices, count: count, cookie: TransferName.receive(index, of: 0))
       }

@@ -123,7 +123,7 @@ extension ReceiveContext {
       buffer: index, port: .passUnretained(port), connection: event.pointee.connection, flags: event.pointee.flags,
       tag: event.pointee.tag, data: event.pointee.data)
     place(&packed, length, at: port)
-    guard let payload = event.pointee.payload else {
+    guard let payload = port.placeablePayload(event) else {
       let name = TransferName.packed(multi.add(packed), of: number)
       return withUnsafePointer(to: packed.place) { port.transport.accept($0, count: 1, cookie: name) }
     }

@@ -1,0 +1,25 @@
+import Transport
+
+extension Port {
+  /// Writes what the endpoint has carried and what it took to the log: one line under FI_LOG_LEVEL=info, when the endpoint
+  /// closes. Bytes are of UDP payload, headers of the protocol included. The engine's lock is held.
+  func logStatistics() {
+    let statistics = transport.statistics
+    Log.write(.info, .endpointControl, function: "fi_close") { text in
+      text.append(decimal: statistics.bytesSent)
+      text.append(" bytes in " as StaticString)
+      text.append(decimal: statistics.packetsSent)
+      text.append(" packets sent, " as StaticString)
+      text.append(decimal: statistics.bytesReceived)
+      text.append(" bytes in " as StaticString)
+      text.append(decimal: statistics.packetsReceived)
+      text.append(" packets received, " as StaticString)
+      text.append(decimal: statistics.packetsLost)
+      text.append(" packets lost, " as StaticString)
+      text.append(decimal: statistics.retransmittedFrames)
+      text.append(" frames sent again, " as StaticString)
+      text.append(decimal: statistics.duplicates)
+      text.append(" duplicates" as StaticString)
+    }
+  }
+}
