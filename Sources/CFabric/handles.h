@@ -23,18 +23,39 @@ struct lfp_domain {
   void *object;
 };
 
-/// Endpoints. `receiver` is the receive context that the receive calls post to, once there is one.
+/// What has data calls begins alike, so that the calls are the same. They find here: `port`, where operations are
+/// posted, and `receiver`, the receive context, once there are any; the number of the transmit context that posts; the
+/// flags of operations whose call takes none; and what is added to those and to the flags of the others, FI_COMPLETION
+/// unless completions are selective. An alias is another handle of the same object; `next_alias` leads from the object's
+/// own handle, the `parent`, through all of them.
+#define LFP_ENDPOINT            \
+  struct fid_ep fid;            \
+  void *object;                 \
+  void *port;                   \
+  void *receiver;               \
+  uint64_t transmit_context;    \
+  uint64_t transmit_flags;      \
+  uint64_t transmit_completion; \
+  uint64_t receive_flags;       \
+  uint64_t receive_completion;  \
+  struct lfp_ep *parent;        \
+  struct lfp_ep *next_alias
+
 struct lfp_ep {
-  struct fid_ep fid;
-  void *object;
-  void *receiver;
+  LFP_ENDPOINT;
 };
 
-/// Laid out as lfp_ep, so that the receive calls are the same.
 struct lfp_srx {
-  struct fid_ep fid;
-  void *object;
-  void *receiver;
+  LFP_ENDPOINT;
+};
+
+/// Transmit and receive contexts of a scalable endpoint.
+struct lfp_tx_ctx {
+  LFP_ENDPOINT;
+};
+
+struct lfp_rx_ctx {
+  LFP_ENDPOINT;
 };
 
 struct lfp_pep {

@@ -27,6 +27,8 @@ extension lfp_av_set: Handle { typealias Object = AddressSet }
 extension lfp_mr: Handle { typealias Object = MemoryRegion }
 extension lfp_ep: Handle { typealias Object = Endpoint }
 extension lfp_mc: Handle { typealias Object = GroupMembership }
+extension lfp_tx_ctx: Handle { typealias Object = TransmitContext }
+extension lfp_rx_ctx: Handle { typealias Object = NamedReceiveContext }
 extension lfp_srx: Handle { typealias Object = SharedReceiveContext }
 extension lfp_stx: Handle { typealias Object = SharedTransmitContext }
 

@@ -47,18 +47,18 @@ private func begin(
   _ context: UnsafeMutableRawPointer?, _ fill: (inout CollectiveCall) -> Void = { _ in }
 ) -> Int {
   guard flags & ~callFlags == 0 else { return -Int(FI_EBADFLAGS) }
-  return withPort(ep) { port in
-    var call = CollectiveCall(kind, group: group, flags: flags | port.messageTransmitFlags, context: bits(context))
+  return withSender(ep) { sender in
+    var call = CollectiveCall(kind, group: group, flags: flags | sender.messageFlags, context: bits(context))
     fill(&call)
-    return port.collective(call)
+    return sender.collective(call)
   }
 }
 
 private func collective_barrier(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ coll_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    port.collective(CollectiveCall(.barrier, group: coll_addr, flags: port.transmitFlags, context: bits(context)))
+  withSender(ep) { sender in
+    sender.collective(CollectiveCall(.barrier, group: coll_addr, flags: sender.flags, context: bits(context)))
   }
 }
 
@@ -166,7 +166,7 @@ private func collective_msg(
   guard let message = msg?.pointee, let raw = UInt8(exactly: message.coll.rawValue),
     let kind = CollectiveKind(rawValue: raw)
   else { return Int(-FI_EINVAL) }
-  let limit = withPort(ep) { $0.options.iovLimit }
+  let limit = withSender(ep) { $0.iovLimit }
   guard message.iov_count >= 0, message.iov_count <= limit, result_count >= 0, result_count <= limit,
     message.iov_count == 0 || message.msg_iov != nil, result_count == 0 || resultv != nil
   else { return Int(-FI_EINVAL) }

@@ -82,7 +82,7 @@ nonisolated(unsafe) private var domainBaseOps = fi_ops(
 
 nonisolated(unsafe) private var domainOps = fi_ops_domain(
   size: MemoryLayout<fi_ops_domain>.size, av_open: domain_av_open, cq_open: domain_cq_open,
-  endpoint: domain_endpoint, scalable_ep: no_domain_scalable_ep, cntr_open: domain_cntr_open,
+  endpoint: domain_endpoint, scalable_ep: domain_scalable_ep, cntr_open: domain_cntr_open,
   poll_open: domain_poll_open, stx_ctx: domain_stx_ctx, srx_ctx: domain_srx_ctx,
   query_atomic: domain_query_atomic, query_collective: domain_query_collective, endpoint2: domain_endpoint2,
   xpu_ctx: no_domain_xpu_ctx)

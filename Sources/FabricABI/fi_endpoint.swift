@@ -10,25 +10,54 @@ func domain_endpoint(
     guard let info, let ep else { throw .invalidArgument }
     let endpoint = try Endpoint(object(domain, lfp_domain.self), info)
     let isDatagram = endpoint.type == .dgram
-    do throws(FabricError) {
-      let handle = try makeHandle(endpoint, lfp_ep.self) {
-        $0.fid.fid = fid(fclass: Int(FI_CLASS_EP), context: context, ops: &endpointBaseOps)
-        $0.fid.ops = isDatagram ? UnsafeMutablePointer(&datagramEndpointOps) : UnsafeMutablePointer(&endpointOps)
-        $0.fid.cm = isDatagram ? UnsafeMutablePointer(&groupOps) : UnsafeMutablePointer(&connectionOps)
-        $0.fid.msg = UnsafeMutablePointer(&disabledMessageOps)
-        $0.fid.tagged = isDatagram ? UnsafeMutablePointer(&noTaggedMessages) : UnsafeMutablePointer(&disabledTaggedOps)
-        $0.fid.rma =
-          isDatagram ? UnsafeMutablePointer(&noRemoteMemory) : UnsafeMutablePointer(&disabledRemoteMemoryOps)
-        $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
-        $0.fid.collective =
-          endpoint.hasCollectives
-          ? UnsafeMutablePointer(&disabledCollectiveOps) : UnsafeMutablePointer(&noCollectives)
-      }
-      ep.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
-    } catch {
-      endpoint.close()
-      throw error
+    ep.pointee = try open(endpoint) {
+      $0.fid.fid = fid(fclass: Int(FI_CLASS_EP), context: context, ops: &endpointBaseOps)
+      $0.fid.ops = isDatagram ? UnsafeMutablePointer(&datagramEndpointOps) : UnsafeMutablePointer(&endpointOps)
+      $0.fid.cm = isDatagram ? UnsafeMutablePointer(&groupOps) : UnsafeMutablePointer(&connectionOps)
+      $0.fid.msg = UnsafeMutablePointer(&disabledMessageOps)
+      $0.fid.tagged = isDatagram ? UnsafeMutablePointer(&noTaggedMessages) : UnsafeMutablePointer(&disabledTaggedOps)
+      $0.fid.rma = isDatagram ? UnsafeMutablePointer(&noRemoteMemory) : UnsafeMutablePointer(&disabledRemoteMemoryOps)
+      $0.fid.collective =
+        endpoint.hasCollectives ? UnsafeMutablePointer(&disabledCollectiveOps) : UnsafeMutablePointer(&noCollectives)
     }
+  }
+}
+
+/// fi_endpoint(3), fi_scalable_ep: data calls are its contexts'.
+func domain_scalable_ep(
+  _ domain: UnsafeMutablePointer<fid_domain>?, _ info: UnsafeMutablePointer<fi_info>?,
+  _ sep: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard let info, let sep else { throw .invalidArgument }
+    let endpoint = try Endpoint(object(domain, lfp_domain.self), info, isScalable: true)
+    sep.pointee = try open(endpoint) {
+      $0.fid.fid = fid(fclass: Int(FI_CLASS_SEP), context: context, ops: &endpointBaseOps)
+      $0.fid.ops = UnsafeMutablePointer(&scalableEndpointOps)
+      $0.fid.cm = UnsafeMutablePointer(&connectionOps)
+      $0.fid.msg = UnsafeMutablePointer(&noMessages)
+      $0.fid.tagged = UnsafeMutablePointer(&noTaggedMessages)
+      $0.fid.rma = UnsafeMutablePointer(&noRemoteMemory)
+      $0.fid.collective = UnsafeMutablePointer(&noCollectives)
+    }
+  }
+}
+
+/// A handle for an endpoint, which is closed where there is no memory for it.
+private func open(_ endpoint: Endpoint, _ fill: (inout lfp_ep) -> Void) throws(FabricError) -> UnsafeMutablePointer<
+  fid_ep
+> {
+  do throws(FabricError) {
+    let handle = try makeHandle(endpoint, lfp_ep.self) {
+      fill(&$0)
+      $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
+      $0.transmit_flags = endpoint.options.transmitFlags
+      $0.receive_flags = endpoint.options.receiveFlags
+    }
+    return UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
+  } catch {
+    endpoint.close()
+    throw error
   }
 }
 
@@ -44,9 +73,13 @@ func domain_endpoint2(
 
 /// fi_endpoint(3), fi_close
 private func ep_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
+  if let result = closeAlias(fid) { return result }
   let endpoint = object(fid, lfp_ep.self)
   if endpoint.hasGroups {
     return FabricError.busy.because(.endpointControl, "the endpoint is still a member of groups", in: "fi_close").result
+  }
+  if endpoint.hasOpenContexts {
+    return FabricError.busy.because(.endpointControl, "contexts of the endpoint are open", in: "fi_close").result
   }
   endpoint.close()
   destroyHandle(fid, lfp_ep.self)
@@ -78,38 +111,41 @@ private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePoi
   }
 }
 
-/// fi_endpoint(3), fi_enable; fi_control(3), FI_GETOPSFLAG and FI_SETOPSFLAG
+/// fi_endpoint(3), fi_enable; fi_control(3), and fi_ep_alias
 private func ep_control(
   _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
     let endpoint = object(fid, lfp_ep.self)
-    switch Int(command) {
-    case Int(FI_ENABLE):
-      try endpoint.enable()
-      // From now on the data path's tables are the real ones.
-      let handle = UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: lfp_ep.self)
-      handle.pointee.receiver = endpoint.receiver?.toOpaque()
-      let ep = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
-      if endpoint.type == .dgram {
-        ep.pointee.msg = UnsafeMutablePointer(&datagramMessageOps)
-        return
-      }
-      ep.pointee.msg =
-        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
-      ep.pointee.tagged =
-        endpoint.sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
-      ep.pointee.rma = UnsafeMutablePointer(&remoteMemoryOps)
-      if endpoint.hasCollectives { ep.pointee.collective = UnsafeMutablePointer(&collectiveOps) }
-    case Int(FI_GETOPSFLAG):
-      guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
-      flags.pointee = try endpoint.operationFlags(flags.pointee)
-    case Int(FI_SETOPSFLAG):
-      guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
-      try endpoint.setOperationFlags(flags.pointee)
-    default: throw .notImplemented
+    guard Int(command) == Int(FI_ENABLE) else {
+      let flags = DefaultFlags(transmit: endpoint.type.transmitFlags, receive: endpoint.type.receiveFlags)
+      return try controlOperations(fid, command, argument, flags)
     }
+    try endpoint.enable()
+    let handle = ownHandle(fid)
+    openDataPath(handle, of: endpoint)
+    updateAliases(of: handle)
   }
+}
+
+/// From now on the tables of the data path are the real ones.
+private func openDataPath(_ handle: UnsafeMutablePointer<lfp_ep>, of endpoint: Endpoint) {
+  if endpoint.contexts != nil { return }
+  handle.pointee.port = endpoint.dataPort
+  handle.pointee.receiver = endpoint.receiver?.toOpaque()
+  handle.pointee.transmit_completion = endpoint.options.messageTransmitFlags
+  handle.pointee.receive_completion = endpoint.options.messageReceiveFlags
+  if endpoint.type == .dgram {
+    handle.pointee.fid.msg = UnsafeMutablePointer(&datagramMessageOps)
+    return
+  }
+  let sharesReceives = endpoint.sharesReceives
+  handle.pointee.fid.msg =
+    sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
+  handle.pointee.fid.tagged =
+    sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
+  handle.pointee.fid.rma = UnsafeMutablePointer(&remoteMemoryOps)
+  if endpoint.hasCollectives { handle.pointee.fid.collective = UnsafeMutablePointer(&collectiveOps) }
 }
 
 nonisolated(unsafe) private var endpointBaseOps = fi_ops(
@@ -131,10 +167,8 @@ func ep_getopt(
   _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeMutableRawPointer?,
   _ optlen: UnsafeMutablePointer<Int>?
 ) -> Int32 {
-  status { () throws(FabricError) in
-    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
-    guard let optval, let optlen else { throw .invalidArgument }
-    try object(fid, lfp_ep.self).option(optname, optval, &optlen.pointee)
+  readOption(level, optval, optlen) { (value, length) throws(FabricError) in
+    try object(fid, lfp_ep.self).option(optname, value, &length)
   }
 }
 
@@ -142,10 +176,31 @@ func ep_getopt(
 func ep_setopt(
   _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeRawPointer?, _ optlen: Int
 ) -> Int32 {
+  setOption(level, optval) { (value) throws(FabricError) in
+    try object(fid, lfp_ep.self).setOption(optname, value, optlen)
+  }
+}
+
+/// fi_getopt of whatever has options.
+func readOption(
+  _ level: Int32, _ optval: UnsafeMutableRawPointer?, _ optlen: UnsafeMutablePointer<Int>?,
+  _ read: (UnsafeMutableRawPointer, inout Int) throws(FabricError) -> Void
+) -> Int32 {
+  status { () throws(FabricError) in
+    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
+    guard let optval, let optlen else { throw .invalidArgument }
+    try read(optval, &optlen.pointee)
+  }
+}
+
+/// fi_setopt of whatever has options.
+func setOption(
+  _ level: Int32, _ optval: UnsafeRawPointer?, _ set: (UnsafeRawPointer) throws(FabricError) -> Void
+) -> Int32 {
   status { () throws(FabricError) in
     guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
     guard let optval else { throw .invalidArgument }
-    try object(fid, lfp_ep.self).setOption(optname, optval, optlen)
+    try set(optval)
   }
 }
 
@@ -167,9 +222,9 @@ nonisolated(unsafe) private var endpointOps = fi_ops_ep(
 // MARK: Tables of endpoints that are not enabled
 
 /// -FI_EOPBADSTATE.
-private var notEnabled: Int { -Int(FI_EOPBADSTATE) }
+var notEnabled: Int { -Int(FI_EOPBADSTATE) }
 
-nonisolated(unsafe) private var disabledMessageOps = fi_ops_msg(
+nonisolated(unsafe) var disabledMessageOps = fi_ops_msg(
   size: MemoryLayout<fi_ops_msg>.size,
   recv: { _, _, _, _, _, _ in notEnabled },
   recvv: { _, _, _, _, _, _ in notEnabled },
@@ -181,7 +236,7 @@ nonisolated(unsafe) private var disabledMessageOps = fi_ops_msg(
   senddata: { _, _, _, _, _, _, _ in notEnabled },
   injectdata: { _, _, _, _, _ in notEnabled })
 
-nonisolated(unsafe) private var disabledTaggedOps = fi_ops_tagged(
+nonisolated(unsafe) var disabledTaggedOps = fi_ops_tagged(
   size: MemoryLayout<fi_ops_tagged>.size,
   recv: { _, _, _, _, _, _, _, _ in notEnabled },
   recvv: { _, _, _, _, _, _, _, _ in notEnabled },
@@ -193,7 +248,7 @@ nonisolated(unsafe) private var disabledTaggedOps = fi_ops_tagged(
   senddata: { _, _, _, _, _, _, _, _ in notEnabled },
   injectdata: { _, _, _, _, _, _ in notEnabled })
 
-nonisolated(unsafe) private var disabledRemoteMemoryOps = fi_ops_rma(
+nonisolated(unsafe) var disabledRemoteMemoryOps = fi_ops_rma(
   size: MemoryLayout<fi_ops_rma>.size,
   read: { _, _, _, _, _, _, _, _ in notEnabled },
   readv: { _, _, _, _, _, _, _, _ in notEnabled },

@@ -30,10 +30,6 @@ func no_fabric_passive_ep(
 
 // MARK: Domains
 
-func no_domain_scalable_ep(
-  _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_info>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
 func no_domain_xpu_ctx(
   _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_xpu_attr>?,
   _: UnsafeMutablePointer<UnsafeMutablePointer<fid_xpu_ctx>?>?, _: UnsafeMutableRawPointer?

@@ -5,17 +5,38 @@ import Transport
 
 // Messages: fi_msg(3). The tables are in use on enabled endpoints only, so the slots look at nothing but resources.
 
-/// The port behind an endpoint's handle.
+/// The handle of what has data calls: they all begin as an endpoint's does.
 @inline(__always)
-func withPort<Result>(_ ep: UnsafeMutablePointer<fid_ep>?, _ body: (Port) -> Result) -> Result {
-  withObject(ep, lfp_ep.self) { $0.portReference.unsafelyUnwrapped._withUnsafeGuaranteedRef(body) }
+func endpointHandle(_ ep: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<lfp_ep> {
+  ep.unsafelyUnwrapped.assumingMemoryBound(to: lfp_ep.self)
 }
 
-/// The receive context behind the handle of an endpoint, or of a context itself.
+/// Calls `body` with what posts operations behind a handle.
 @inline(__always)
-func withReceiver<Result>(_ ep: UnsafeMutablePointer<fid_ep>?, _ body: (ReceiveContext) -> Result) -> Result {
-  let handle = UnsafeMutableRawPointer(ep.unsafelyUnwrapped).assumingMemoryBound(to: lfp_ep.self)
-  return Unmanaged<ReceiveContext>.fromOpaque(handle.pointee.receiver.unsafelyUnwrapped)._withUnsafeGuaranteedRef(body)
+func withSender<Result>(_ ep: UnsafeMutablePointer<fid_ep>?, _ body: (Sender) -> Result) -> Result {
+  let handle = endpointHandle(ep)
+  return body(
+    Sender(
+      port: .fromOpaque(handle.pointee.port.unsafelyUnwrapped), number: handle.pointee.transmit_context,
+      flags: handle.pointee.transmit_flags, messageFlags: handle.pointee.transmit_completion))
+}
+
+/// Flags of receives whose call takes none, and what is added to the flags of the others.
+struct ReceiveFlags {
+  var flags: UInt64
+  var messageFlags: UInt64
+}
+
+/// Calls `body` with the receive context behind a handle, and with the flags of receives that are posted there.
+@inline(__always)
+func withReceiver<Result>(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ body: (ReceiveContext, ReceiveFlags) -> Result
+) -> Result {
+  let handle = endpointHandle(ep)
+  let completion = handle.pointee.receive_completion
+  let flags = ReceiveFlags(flags: handle.pointee.receive_flags | completion, messageFlags: completion)
+  let receiver = Unmanaged<ReceiveContext>.fromOpaque(handle.pointee.receiver.unsafelyUnwrapped)
+  return receiver._withUnsafeGuaranteedRef { body($0, flags) }
 }
 
 /// Calls `body` with one piece of memory.
@@ -38,11 +59,6 @@ func isVector(_ iov: UnsafePointer<iovec>?, _ count: Int, _ limit: Int) -> Bool 
 
 /// Calls `body` with the pieces of a vector; an empty one is an empty piece.
 @inline(__always)
-func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, _ port: Port, _ body: (Pieces) -> Int) -> Int {
-  withVector(iov, count, limit: port.options.iovLimit, body)
-}
-
-@inline(__always)
 func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, limit: Int, _ body: (Pieces) -> Int) -> Int {
   withPiece(nil, 0) { empty in
     // Called in one place, since it is inlined into each slot.
@@ -63,10 +79,10 @@ private func msg_send(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ dest_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      port.send(
-        $0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: bits(context), flags: port.transmitFlags)
+      sender.send(
+        $0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: bits(context), flags: sender.flags)
     }
   }
 }
@@ -76,21 +92,21 @@ private func msg_sendv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ dest_addr: fi_addr_t,
   _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withVector(iov, count, port) {
-      port.send(
-        $0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: bits(context), flags: port.transmitFlags)
+  withSender(ep) { sender in
+    withVector(iov, count, limit: sender.iovLimit) {
+      sender.send(
+        $0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: bits(context), flags: sender.flags)
     }
   }
 }
 
 private func msg_sendmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
   guard let msg, flags & unbuiltTransmitFlags == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
-  return withPort(ep) { port in
-    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port) {
-      port.send(
+  return withSender(ep) { sender in
+    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: sender.iovLimit) {
+      sender.send(
         $0, to: msg.pointee.addr, kind: FI_MSG, tag: 0, data: msg.pointee.data, context: bits(msg.pointee.context),
-        flags: flags | port.messageTransmitFlags)
+        flags: flags | sender.messageFlags)
     }
   }
 }
@@ -98,9 +114,9 @@ private func msg_sendmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePoint
 private func msg_inject(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ dest_addr: fi_addr_t
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      port.send($0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: 0, flags: FI_INJECT)
+      sender.send($0, to: dest_addr, kind: FI_MSG, tag: 0, data: 0, context: 0, flags: FI_INJECT)
     }
   }
 }
@@ -109,11 +125,11 @@ private func msg_senddata(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ data: UInt64, _ dest_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      port.send(
+      sender.send(
         $0, to: dest_addr, kind: FI_MSG, tag: 0, data: data, context: bits(context),
-        flags: port.transmitFlags | FI_REMOTE_CQ_DATA)
+        flags: sender.flags | FI_REMOTE_CQ_DATA)
     }
   }
 }
@@ -121,9 +137,9 @@ private func msg_senddata(
 private func msg_injectdata(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ data: UInt64, _ dest_addr: fi_addr_t
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      port.send(
+      sender.send(
         $0, to: dest_addr, kind: FI_MSG, tag: 0, data: data, context: 0, flags: FI_INJECT | FI_REMOTE_CQ_DATA)
     }
   }
@@ -135,10 +151,10 @@ func msg_recv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ src_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withReceiver(ep) { receiver in
+  withReceiver(ep) { receiver, defaults in
     withPiece(buf, len) {
       receiver.receive(
-        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: receiver.flags)
+        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: defaults.flags)
     }
   }
 }
@@ -148,26 +164,26 @@ func msg_recvv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t,
   _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withReceiver(ep) { receiver in
+  withReceiver(ep) { receiver, defaults in
     withVector(iov, count, limit: receiver.iovLimit) {
       receiver.receive(
-        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: receiver.flags)
+        $0, from: src_addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(context), flags: defaults.flags)
     }
   }
 }
 
 func msg_recvmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
   guard let msg else { return Int(-FI_EINVAL) }
-  return withReceiver(ep) { receiver in
+  return withReceiver(ep) { receiver, defaults in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: receiver.iovLimit) {
       if flags & (FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {
         return receiver.receiveKept(
           $0, from: msg.pointee.addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(msg.pointee.context),
-          flags: flags | receiver.messageFlags)
+          flags: flags | defaults.messageFlags)
       }
       return receiver.receive(
         $0, from: msg.pointee.addr, kind: FI_MSG, tag: 0, ignore: 0, context: bits(msg.pointee.context),
-        flags: flags | receiver.messageFlags)
+        flags: flags | defaults.messageFlags)
     }
   }
 }

@@ -4,10 +4,14 @@ import Provider
 
 // Messages of datagram endpoints: fi_msg(3). The tables are in use on enabled endpoints only.
 
-/// The port behind a datagram endpoint's handle.
+/// Calls `body` with the port behind a datagram endpoint's handle, and the handle.
 @inline(__always)
-private func withPort<Result>(_ ep: UnsafeMutablePointer<fid_ep>?, _ body: (DatagramPort) -> Result) -> Result {
-  withObject(ep, lfp_ep.self) { $0.datagramPortReference.unsafelyUnwrapped._withUnsafeGuaranteedRef(body) }
+private func withPort<Result>(
+  _ ep: UnsafeMutablePointer<fid_ep>?, _ body: (DatagramPort, UnsafeMutablePointer<lfp_ep>) -> Result
+) -> Result {
+  let handle = endpointHandle(ep)
+  let port = Unmanaged<DatagramPort>.fromOpaque(handle.pointee.port.unsafelyUnwrapped)
+  return port._withUnsafeGuaranteedRef { body($0, handle) }
 }
 
 /// Calls `body` with the pieces of a vector; an empty one is an empty piece.
@@ -23,8 +27,12 @@ private func dgram_send(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ dest_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withPiece(buf, len) { port.send($0, to: dest_addr, context: bits(context), flags: port.transmitFlags) }
+  withPort(ep) { port, handle in
+    withPiece(buf, len) {
+      port.send(
+        $0, to: dest_addr, context: bits(context),
+        flags: handle.pointee.transmit_flags | handle.pointee.transmit_completion)
+    }
   }
 }
 
@@ -33,9 +41,11 @@ private func dgram_sendv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ dest_addr: fi_addr_t,
   _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withPort(ep) { port, handle in
     withVector(iov, count, port.options.iovLimit) {
-      port.send($0, to: dest_addr, context: bits(context), flags: port.transmitFlags)
+      port.send(
+        $0, to: dest_addr, context: bits(context),
+        flags: handle.pointee.transmit_flags | handle.pointee.transmit_completion)
     }
   }
 }
@@ -46,10 +56,10 @@ private func dgram_sendmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePoi
   guard let msg, flags & (unbuiltTransmitFlags & ~FI_MULTICAST | impossible) == 0 else {
     return Int(msg == nil ? -FI_EINVAL : notBuilt)
   }
-  return withPort(ep) { port in
+  return withPort(ep) { port, handle in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port.options.iovLimit) {
       port.send(
-        $0, to: msg.pointee.addr, context: bits(msg.pointee.context), flags: flags | port.messageTransmitFlags)
+        $0, to: msg.pointee.addr, context: bits(msg.pointee.context), flags: flags | handle.pointee.transmit_completion)
     }
   }
 }
@@ -57,9 +67,9 @@ private func dgram_sendmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePoi
 private func dgram_inject(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ dest_addr: fi_addr_t
 ) -> Int {
-  withPort(ep) { port in
+  withPort(ep) { port, handle in
     withPiece(buf, len) {
-      port.send($0, to: dest_addr, context: 0, flags: FI_INJECT | port.transmitFlags & FI_MULTICAST)
+      port.send($0, to: dest_addr, context: 0, flags: FI_INJECT | handle.pointee.transmit_flags & FI_MULTICAST)
     }
   }
 }
@@ -70,8 +80,10 @@ private func dgram_recv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ src_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withPiece(buf, len) { port.receive($0, context: bits(context), flags: port.receiveFlags) }
+  withPort(ep) { port, handle in
+    withPiece(buf, len) {
+      port.receive($0, context: bits(context), flags: handle.pointee.receive_flags | handle.pointee.receive_completion)
+    }
   }
 }
 
@@ -80,9 +92,9 @@ private func dgram_recvv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t,
   _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withPort(ep) { port, handle in
     withVector(iov, count, port.options.iovLimit) {
-      port.receive($0, context: bits(context), flags: port.receiveFlags)
+      port.receive($0, context: bits(context), flags: handle.pointee.receive_flags | handle.pointee.receive_completion)
     }
   }
 }
@@ -91,9 +103,9 @@ private func dgram_recvmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePoi
   guard let msg, flags & (FI_MULTI_RECV | FI_PEEK | FI_CLAIM | FI_DISCARD) == 0 else {
     return Int(msg == nil ? -FI_EINVAL : notBuilt)
   }
-  return withPort(ep) { port in
+  return withPort(ep) { port, handle in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port.options.iovLimit) {
-      port.receive($0, context: bits(msg.pointee.context), flags: flags | port.messageReceiveFlags)
+      port.receive($0, context: bits(msg.pointee.context), flags: flags | handle.pointee.receive_completion)
     }
   }
 }

@@ -9,14 +9,14 @@ import Transport
 /// One operation on contiguous remote memory, as long as the local pieces.
 @inline(__always)
 private func access(
-  _ direction: OperationKind, _ port: Port, _ pieces: Pieces, _ peer: fi_addr_t, _ addr: UInt64, _ key: UInt64,
+  _ direction: OperationKind, _ sender: Sender, _ pieces: Pieces, _ peer: fi_addr_t, _ addr: UInt64, _ key: UInt64,
   data: UInt64, _ context: UnsafeMutableRawPointer?, _ flags: UInt64
 ) -> Int {
   let length = pieces.length
   guard length >= 0 else { return Int(-FI_EINVAL) }
   let segment = RemoteSegment(address: addr, length: UInt64(length), key: key)
   return withUnsafePointer(to: segment) {
-    port.access(
+    sender.access(
       direction, pieces, at: $0, segmentCount: 1, of: peer, data: data, context: bits(context), flags: flags)
   }
 }
@@ -26,19 +26,19 @@ private func accessMessage(
   _ direction: OperationKind, _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_rma>?, _ flags: UInt64
 ) -> Int {
   guard let msg, flags & unbuiltTransmitFlags == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
-  return withPort(ep) { port in
+  return withSender(ep) { sender in
     let count = msg.pointee.rma_iov_count
-    guard let remote = msg.pointee.rma_iov, count > 0 && count <= port.options.remoteIovLimit else {
+    guard let remote = msg.pointee.rma_iov, count > 0 && count <= sender.remoteIovLimit else {
       return Int(-FI_EINVAL)
     }
-    return withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port) { pieces in
+    return withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: sender.iovLimit) { pieces in
       var total: UInt64 = 0
       for index in 0..<count { total &+= UInt64(UInt(bitPattern: remote[index].len)) }
       guard total == UInt64(UInt(bitPattern: pieces.length)) else { return Int(-FI_EINVAL) }
-      return port.access(
+      return sender.access(
         direction, pieces, at: UnsafeRawPointer(remote).assumingMemoryBound(to: RemoteSegment.self),
         segmentCount: count, of: msg.pointee.addr, data: msg.pointee.data, context: bits(msg.pointee.context),
-        flags: flags | port.messageTransmitFlags)
+        flags: flags | sender.messageFlags)
     }
   }
 }
@@ -49,8 +49,8 @@ private func rma_read(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ src_addr: fi_addr_t, _ addr: UInt64, _ key: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withPiece(buf, len) { access(.read, port, $0, src_addr, addr, key, data: 0, context, port.transmitFlags) }
+  withSender(ep) { sender in
+    withPiece(buf, len) { access(.read, sender, $0, src_addr, addr, key, data: 0, context, sender.flags) }
   }
 }
 
@@ -59,9 +59,9 @@ private func rma_readv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t, _ addr: UInt64,
   _ key: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withVector(iov, count, port) {
-      access(.read, port, $0, src_addr, addr, key, data: 0, context, port.transmitFlags)
+  withSender(ep) { sender in
+    withVector(iov, count, limit: sender.iovLimit) {
+      access(.read, sender, $0, src_addr, addr, key, data: 0, context, sender.flags)
     }
   }
 }
@@ -77,8 +77,8 @@ private func rma_write(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ dest_addr: fi_addr_t, _ addr: UInt64, _ key: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withPiece(buf, len) { access(.write, port, $0, dest_addr, addr, key, data: 0, context, port.transmitFlags) }
+  withSender(ep) { sender in
+    withPiece(buf, len) { access(.write, sender, $0, dest_addr, addr, key, data: 0, context, sender.flags) }
   }
 }
 
@@ -87,9 +87,9 @@ private func rma_writev(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ dest_addr: fi_addr_t, _ addr: UInt64,
   _ key: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withVector(iov, count, port) {
-      access(.write, port, $0, dest_addr, addr, key, data: 0, context, port.transmitFlags)
+  withSender(ep) { sender in
+    withVector(iov, count, limit: sender.iovLimit) {
+      access(.write, sender, $0, dest_addr, addr, key, data: 0, context, sender.flags)
     }
   }
 }
@@ -104,8 +104,8 @@ private func rma_inject(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ dest_addr: fi_addr_t, _ addr: UInt64,
   _ key: UInt64
 ) -> Int {
-  withPort(ep) { port in
-    withPiece(buf, len) { access(.write, port, $0, dest_addr, addr, key, data: 0, nil, FI_INJECT) }
+  withSender(ep) { sender in
+    withPiece(buf, len) { access(.write, sender, $0, dest_addr, addr, key, data: 0, nil, FI_INJECT) }
   }
 }
 
@@ -113,10 +113,10 @@ private func rma_writedata(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ data: UInt64, _ dest_addr: fi_addr_t, _ addr: UInt64, _ key: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
       access(
-        .write, port, $0, dest_addr, addr, key, data: data, context, port.transmitFlags | FI_REMOTE_CQ_DATA)
+        .write, sender, $0, dest_addr, addr, key, data: data, context, sender.flags | FI_REMOTE_CQ_DATA)
     }
   }
 }
@@ -125,9 +125,9 @@ private func rma_injectdata(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ data: UInt64, _ dest_addr: fi_addr_t,
   _ addr: UInt64, _ key: UInt64
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      access(.write, port, $0, dest_addr, addr, key, data: data, nil, FI_INJECT | FI_REMOTE_CQ_DATA)
+      access(.write, sender, $0, dest_addr, addr, key, data: data, nil, FI_INJECT | FI_REMOTE_CQ_DATA)
     }
   }
 }

@@ -24,6 +24,8 @@ func domain_srx_ctx(
         $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
         $0.fid.collective = UnsafeMutablePointer(&noCollectives)
         $0.receiver = Unmanaged.passUnretained(shared.context).toOpaque()
+        $0.receive_flags = shared.defaultFlags
+        $0.receive_completion = FI_COMPLETION
       }
       rx_ep.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
     } catch {
@@ -34,7 +36,8 @@ func domain_srx_ctx(
 }
 
 private func srx_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
-  status { () throws(FabricError) in
+  if let result = closeAlias(fid) { return result }
+  return status { () throws(FabricError) in
     try object(fid, lfp_srx.self).close()
     destroyHandle(fid, lfp_srx.self)
   }
@@ -50,16 +53,13 @@ private func srx_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePo
   }
 }
 
-/// fi_control(3): FI_GETOPSFLAG and FI_SETOPSFLAG. FI_ENABLE is not needed.
+/// fi_control(3). FI_ENABLE is not needed.
 private func srx_control(
   _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
     if Int(command) == Int(FI_ENABLE) { return }
-    guard Int(command) == Int(FI_GETOPSFLAG) || Int(command) == Int(FI_SETOPSFLAG) else { throw .notImplemented }
-    guard let flags = argument?.assumingMemoryBound(to: UInt64.self) else { throw .invalidArgument }
-    if Int(command) == Int(FI_SETOPSFLAG) { return try object(fid, lfp_srx.self).setOperationFlags(flags.pointee) }
-    flags.pointee = try object(fid, lfp_srx.self).operationFlags(flags.pointee)
+    try controlOperations(fid, command, argument, DefaultFlags(receive: Capabilities.receiveFlags))
   }
 }
 
@@ -69,33 +69,31 @@ nonisolated(unsafe) private var sharedReceiveBaseOps = fi_ops(
 
 /// fi_endpoint(3), fi_cancel: of receives that no message has taken.
 func receiver_cancel(_ fid: UnsafeMutablePointer<fid>?, _ context: UnsafeMutableRawPointer?) -> Int {
-  withReceiver(UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: fid_ep.self)) {
-    $0.cancel(context: bits(context))
+  withReceiver(UnsafeMutableRawPointer(fid.unsafelyUnwrapped).assumingMemoryBound(to: fid_ep.self)) { receiver, _ in
+    receiver.cancel(context: bits(context))
   }
   return 0
 }
 
 /// fi_endpoint(3), fi_rx_size_left
-func receiver_rx_size_left(_ ep: UnsafeMutablePointer<fid_ep>?) -> Int { withReceiver(ep) { $0.receivesLeft } }
+func receiver_rx_size_left(_ ep: UnsafeMutablePointer<fid_ep>?) -> Int {
+  withReceiver(ep) { receiver, _ in receiver.receivesLeft }
+}
 
 private func srx_getopt(
   _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeMutableRawPointer?,
   _ optlen: UnsafeMutablePointer<Int>?
 ) -> Int32 {
-  status { () throws(FabricError) in
-    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
-    guard let optval, let optlen else { throw .invalidArgument }
-    try object(fid, lfp_srx.self).option(optname, optval, &optlen.pointee)
+  readOption(level, optval, optlen) { (value, length) throws(FabricError) in
+    try object(fid, lfp_srx.self).option(optname, value, &length)
   }
 }
 
 private func srx_setopt(
   _ fid: UnsafeMutablePointer<fid>?, _ level: Int32, _ optname: Int32, _ optval: UnsafeRawPointer?, _ optlen: Int
 ) -> Int32 {
-  status { () throws(FabricError) in
-    guard Int(level) == Int(FI_OPT_ENDPOINT) else { throw .noSuchOption }
-    guard let optval else { throw .invalidArgument }
-    try object(fid, lfp_srx.self).setOption(optname, optval, optlen)
+  setOption(level, optval) { (value) throws(FabricError) in
+    try object(fid, lfp_srx.self).setOption(optname, value, optlen)
   }
 }
 

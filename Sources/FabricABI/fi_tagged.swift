@@ -11,10 +11,10 @@ private func tagged_send(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ dest_addr: fi_addr_t, _ tag: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      port.send(
-        $0, to: dest_addr, kind: FI_TAGGED, tag: tag, data: 0, context: bits(context), flags: port.transmitFlags)
+      sender.send(
+        $0, to: dest_addr, kind: FI_TAGGED, tag: tag, data: 0, context: bits(context), flags: sender.flags)
     }
   }
 }
@@ -24,10 +24,10 @@ private func tagged_sendv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ dest_addr: fi_addr_t, _ tag: UInt64,
   _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
-    withVector(iov, count, port) {
-      port.send(
-        $0, to: dest_addr, kind: FI_TAGGED, tag: tag, data: 0, context: bits(context), flags: port.transmitFlags)
+  withSender(ep) { sender in
+    withVector(iov, count, limit: sender.iovLimit) {
+      sender.send(
+        $0, to: dest_addr, kind: FI_TAGGED, tag: tag, data: 0, context: bits(context), flags: sender.flags)
     }
   }
 }
@@ -36,11 +36,11 @@ private func tagged_sendmsg(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_tagged>?, _ flags: UInt64
 ) -> Int {
   guard let msg, flags & unbuiltTransmitFlags == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
-  return withPort(ep) { port in
-    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, port) {
-      port.send(
+  return withSender(ep) { sender in
+    withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: sender.iovLimit) {
+      sender.send(
         $0, to: msg.pointee.addr, kind: FI_TAGGED, tag: msg.pointee.tag, data: msg.pointee.data,
-        context: bits(msg.pointee.context), flags: flags | port.messageTransmitFlags)
+        context: bits(msg.pointee.context), flags: flags | sender.messageFlags)
     }
   }
 }
@@ -48,9 +48,9 @@ private func tagged_sendmsg(
 private func tagged_inject(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ dest_addr: fi_addr_t, _ tag: UInt64
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      port.send($0, to: dest_addr, kind: FI_TAGGED, tag: tag, data: 0, context: 0, flags: FI_INJECT)
+      sender.send($0, to: dest_addr, kind: FI_TAGGED, tag: tag, data: 0, context: 0, flags: FI_INJECT)
     }
   }
 }
@@ -59,11 +59,11 @@ private func tagged_senddata(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ data: UInt64, _ dest_addr: fi_addr_t, _ tag: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      port.send(
+      sender.send(
         $0, to: dest_addr, kind: FI_TAGGED, tag: tag, data: data, context: bits(context),
-        flags: port.transmitFlags | FI_REMOTE_CQ_DATA)
+        flags: sender.flags | FI_REMOTE_CQ_DATA)
     }
   }
 }
@@ -72,9 +72,9 @@ private func tagged_injectdata(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeRawPointer?, _ len: Int, _ data: UInt64, _ dest_addr: fi_addr_t,
   _ tag: UInt64
 ) -> Int {
-  withPort(ep) { port in
+  withSender(ep) { sender in
     withPiece(buf, len) {
-      port.send(
+      sender.send(
         $0, to: dest_addr, kind: FI_TAGGED, tag: tag, data: data, context: 0, flags: FI_INJECT | FI_REMOTE_CQ_DATA)
     }
   }
@@ -86,11 +86,11 @@ func tagged_recv(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ buf: UnsafeMutableRawPointer?, _ len: Int, _ desc: UnsafeMutableRawPointer?,
   _ src_addr: fi_addr_t, _ tag: UInt64, _ ignore: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withReceiver(ep) { receiver in
+  withReceiver(ep) { receiver, defaults in
     withPiece(buf, len) {
       receiver.receive(
         $0, from: src_addr, kind: FI_TAGGED, tag: tag, ignore: ignore, context: bits(context),
-        flags: receiver.flags)
+        flags: receiver.taggedFlags(defaults.flags))
     }
   }
 }
@@ -100,11 +100,11 @@ func tagged_recvv(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ src_addr: fi_addr_t, _ tag: UInt64,
   _ ignore: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  withReceiver(ep) { receiver in
+  withReceiver(ep) { receiver, defaults in
     withVector(iov, count, limit: receiver.iovLimit) {
       receiver.receive(
         $0, from: src_addr, kind: FI_TAGGED, tag: tag, ignore: ignore, context: bits(context),
-        flags: receiver.flags)
+        flags: receiver.taggedFlags(defaults.flags))
     }
   }
 }
@@ -113,16 +113,16 @@ func tagged_recvmsg(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_tagged>?, _ flags: UInt64
 ) -> Int {
   guard let msg else { return Int(-FI_EINVAL) }
-  return withReceiver(ep) { receiver in
+  return withReceiver(ep) { receiver, defaults in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: receiver.iovLimit) {
       if flags & (FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {
         return receiver.receiveKept(
           $0, from: msg.pointee.addr, kind: FI_TAGGED, tag: msg.pointee.tag, ignore: msg.pointee.ignore,
-          context: bits(msg.pointee.context), flags: flags | receiver.messageFlags)
+          context: bits(msg.pointee.context), flags: flags | defaults.messageFlags)
       }
       return receiver.receive(
         $0, from: msg.pointee.addr, kind: FI_TAGGED, tag: msg.pointee.tag, ignore: msg.pointee.ignore,
-        context: bits(msg.pointee.context), flags: flags | receiver.messageFlags)
+        context: bits(msg.pointee.context), flags: flags | defaults.messageFlags)
     }
   }
 }

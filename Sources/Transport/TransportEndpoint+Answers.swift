@@ -199,14 +199,15 @@ extension TransportEndpoint {
     inbound.free(slot)
   }
 
-  /// A region or buffer goes away: transfers whose cookie begins so end as aborted, at both sides.
-  package mutating func abortTransfers(cookieFirst: UInt64, now: Instant) {
+  /// Regions or buffers go away: transfers to and from them, which `uses` tells by the cookie, end as aborted, at both
+  /// sides.
+  package mutating func abortTransfers(now: Instant, where uses: (Cookies) -> Bool) {
     for index in 0..<connectionCount {
       let connection = self[ConnectionIndex(index)]
       var slot = connection.pointee.inbound.first
       while slot != .max {
         let next = inbound[slot].pointee.next
-        if inbound[slot].pointee.state == .accepted, inbound[slot].pointee.cookie.first == cookieFirst {
+        if inbound[slot].pointee.state == .accepted, uses(inbound[slot].pointee.cookie) {
           finish(slot, .aborted)
         }
         slot = next
@@ -214,7 +215,7 @@ extension TransportEndpoint {
       slot = connection.pointee.responses.first
       while slot != .max {
         let next = operations[slot].pointee.next
-        if operations[slot].pointee.cookie.first == cookieFirst {
+        if uses(operations[slot].pointee.cookie) {
           queueDone(connection, operations[slot].pointee.sequence, .aborted)
           complete(slot, .aborted)
         }

@@ -81,7 +81,7 @@ extension TransportEndpoint {
   private mutating func inject(_ slot: UInt32) {
     let entry = operations[slot]
     let length = Int(entry.pointee.length)
-    let copy = buffers.allocate(max(length, 1))
+    let copy = buffer(max(length, 1))
     var position = copy
     entry.pointee.memory.forEachPiece(0, length, scatters) { piece, count in
       position.copyMemory(from: piece, byteCount: count)
@@ -91,6 +91,48 @@ extension TransportEndpoint {
     entry.pointee.hasExtras = true
     entry.pointee.memory.first = Slice(base: copy, count: length)
     entry.pointee.memory.count = 1
+  }
+
+  // MARK: Without the program
+
+  /// The program gives operations up, which `belongs` tells by the cookie, and with them its memory: they go on with
+  /// copies of what they have to send, and with memory of the transport's own for what they receive. Their ends come with
+  /// `cookie`. Nothing that names the program's memory may wait to be sent.
+  package mutating func disown(as cookie: Cookies, where belongs: (Cookies) -> Bool) {
+    var slot = completedOperations.first
+    while slot != .max {
+      if belongs(operations[slot].pointee.cookie) { operations[slot].pointee.cookie = cookie }
+      slot = operations[slot].pointee.next
+    }
+    for index in 0..<connectionCount {
+      slot = self[ConnectionIndex(index)].pointee.operations.first
+      while slot != .max {
+        if belongs(operations[slot].pointee.cookie) {
+          operations[slot].pointee.cookie = cookie
+          if operations[slot].pointee.injected == nil { replaceMemory(slot) }
+        }
+        slot = operations[slot].pointee.next
+      }
+    }
+  }
+
+  private mutating func replaceMemory(_ slot: UInt32) {
+    let entry = operations[slot]
+    if entry.pointee.kind != .read { return inject(slot) }
+    let length = Int(entry.pointee.length)
+    let memory = buffer(max(length, 1))
+    entry.pointee.injected = memory
+    entry.pointee.memory.first = Slice(base: memory, count: length)
+    entry.pointee.memory.count = 1
+  }
+
+  /// From the pool, which has no buffers beyond its largest.
+  private mutating func buffer(_ count: Int) -> UnsafeMutableRawPointer {
+    count <= BufferPool.largest ? buffers.allocate(count) : .allocate(byteCount: count, alignment: 64)
+  }
+
+  private mutating func giveBack(_ buffer: UnsafeMutableRawPointer, _ count: Int) {
+    if count <= BufferPool.largest { buffers.deallocate(buffer, count: count) } else { buffer.deallocate() }
   }
 
   /// The remote segment at `index` of an operation.
@@ -148,9 +190,7 @@ extension TransportEndpoint {
 
   @inline(__always)
   private mutating func releaseExtras(_ entry: UnsafeMutablePointer<OutboundOperation>) {
-    if let injected = entry.pointee.injected {
-      buffers.deallocate(injected, count: max(Int(entry.pointee.length), 1))
-    }
+    if let injected = entry.pointee.injected { giveBack(injected, max(Int(entry.pointee.length), 1)) }
     if entry.pointee.memory.scatter != .max { scatters.free(entry.pointee.memory.scatter) }
     if entry.pointee.kind == .read { entry.pointee.received.removeAll(in: &ranges) }
   }

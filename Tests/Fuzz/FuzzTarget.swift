@@ -148,7 +148,7 @@ private final class Victim {
     default:
       endpoint.datagramTooBig(there, maximumDatagram: script.number(), now: now)
       if answers % 4 == 0 { endpoint.peerUnreachable(there, now: now) }
-      if answers % 4 == 1 { endpoint.abortTransfers(cookieFirst: UInt64(answers), now: now) }
+      if answers % 4 == 1 { endpoint.abortTransfers(now: now) { $0.first == UInt64(answers) } }
     }
   }
 

@@ -61,7 +61,14 @@ final class Node {
 
   /// The data path. The endpoint keeps the port alive.
   var port: Port { endpoint.portReference!.takeUnretainedValue() }
+  var sender: Sender {
+    let options = endpoint.options
+    return Sender(
+      port: endpoint.portReference!, number: 0, flags: options.transmitFlags,
+      messageFlags: options.messageTransmitFlags)
+  }
   var receiver: ReceiveContext { endpoint.receiver!.takeUnretainedValue() }
+  var receiveFlags: UInt64 { endpoint.options.receiveFlags | endpoint.options.messageReceiveFlags }
 
   /// The number that `peer` has here.
   func insert(_ peer: Node) throws -> UInt64 {
@@ -105,9 +112,9 @@ final class Node {
     flags: UInt64? = nil
   ) -> Int {
     var slice = Slice(base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), count: bytes.count)
-    return port.send(
+    return sender.send(
       Pieces(&slice, 1), to: peer, kind: tag == nil ? FI_MSG : FI_TAGGED, tag: tag ?? 0, data: data ?? 0,
-      context: context, flags: (flags ?? port.transmitFlags) | (data == nil ? 0 : FI_REMOTE_CQ_DATA))
+      context: context, flags: (flags ?? sender.flags) | (data == nil ? 0 : FI_REMOTE_CQ_DATA))
   }
 
   func receive(
@@ -117,7 +124,7 @@ final class Node {
     var slice = Slice(base: bytes.baseAddress, count: bytes.count)
     return receiver.receive(
       Pieces(&slice, 1), from: peer, kind: tag == nil ? FI_MSG : FI_TAGGED, tag: tag ?? 0, ignore: ignore,
-      context: context, flags: receiver.flags)
+      context: context, flags: receiveFlags)
   }
 
   func access(
@@ -126,9 +133,9 @@ final class Node {
   ) -> Int {
     var slice = Slice(base: bytes.baseAddress, count: bytes.count)
     var segment = RemoteSegment(address: address, length: UInt64(bytes.count), key: key)
-    return port.access(
+    return sender.access(
       direction, Pieces(&slice, 1), at: &segment, segmentCount: 1, of: peer, data: data ?? 0, context: context,
-      flags: port.transmitFlags | (data == nil ? 0 : FI_REMOTE_CQ_DATA))
+      flags: sender.flags | (data == nil ? 0 : FI_REMOTE_CQ_DATA))
   }
 
   func register(

@@ -89,19 +89,6 @@ private struct Pair {
     try node.close()
   }
 
-  @Test func operationFlagsChange() throws {
-    var options = NodeOptions()
-    options.flags = FI_DELIVERY_COMPLETE
-    let node = try Node(options)
-    #expect(try node.endpoint.operationFlags(FI_TRANSMIT) == FI_DELIVERY_COMPLETE)
-    try node.endpoint.setOperationFlags(FI_TRANSMIT | FI_TRANSMIT_COMPLETE)
-    #expect(node.port.transmitFlags == FI_TRANSMIT_COMPLETE | FI_COMPLETION)
-    for flags in [0, FI_TRANSMIT | FI_RECV] {
-      #expect(errorCode { () throws(FabricError) in try node.endpoint.setOperationFlags(flags) } == FI_EINVAL)
-    }
-    try node.close()
-  }
-
   @Test func closeDeliversWhatWasInjected() throws {
     let pair = try Pair()
     let target = Memory(8)

@@ -104,7 +104,7 @@ package final class WorkloadProgram: HostProgram {
   private func settleAborts(_ host: SimulatedHost, _ network: SimulatedNetwork) {
     for entry in aborts where entry.due <= network.now && entry.record.isOpen {
       network.note("\(host.index) aborts \(entry.record.id)")
-      host.endpoint.abortTransfers(cookieFirst: UInt64(entry.record.id), now: network.now)
+      host.endpoint.abortTransfers(now: network.now) { $0.first == UInt64(entry.record.id) }
     }
     aborts.removeAll { $0.due <= network.now || !$0.record.isOpen }
   }

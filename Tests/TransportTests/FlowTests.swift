@@ -149,7 +149,7 @@ import Transport
     let id = bench.post(size: 300_000)
     bench.network.run(for: milliseconds(3))
     #expect(bench.host(1).usage.inbound == 1)
-    bench.host(1).endpoint.abortTransfers(cookieFirst: 1_000_001, now: bench.network.now)
+    bench.host(1).endpoint.abortTransfers(now: bench.network.now) { $0.first == 1_000_001 }
     bench.host(1).schedule(at: bench.network.now, bench.network)
     bench.network.filter = nil
     bench.network.run(maximumSteps: 100_000)

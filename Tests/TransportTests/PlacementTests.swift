@@ -340,7 +340,7 @@ private final class Transfer {
     let datagrams = transfer.capture()
     transfer.feed(try #require(datagrams.first))
     _ = try #require(transfer.prediction)
-    transfer.receiver.endpoint.abortTransfers(cookieFirst: 77, now: transfer.network.now)
+    transfer.receiver.endpoint.abortTransfers(now: transfer.network.now) { $0.first == 77 }
     check(transfer.prediction == nil)
     transfer.drain()
     #expect(transfer.target.statuses == [.aborted])

@@ -52,13 +52,18 @@ package struct CollectiveCall {
   }
 }
 
+extension Sender {
+  /// ``Port/collective(_:)``
+  package func collective(_ call: CollectiveCall) -> Int { port._withUnsafeGuaranteedRef { $0.collective(call) } }
+}
+
 // Operations that this side takes part in.
 extension Port {
   /// Begins a collective operation. Returns 0 or a negative FI_E value, as its C function does: -FI_EINVAL for an address
   /// that is no group's that this endpoint has joined and is a member of, for a root that is none, and for missing memory;
   /// -FI_EOPBADSTATE before FI_JOIN_COMPLETE; what has made the group fail; -FI_EOPNOTSUPP for a datatype or operator that
   /// there is not, and for what the set was made without; -FI_EMSGSIZE for sizes beyond memory; -FI_ENOMEM; -FI_EAGAIN.
-  package func collective(_ call: CollectiveCall) -> Int {
+  func collective(_ call: CollectiveCall) -> Int {
     guard let collectives else { return Int(-FI_ENOSYS) }
     guard options.hasTransmitQueue else { return -Int(FI_ENOCQ) }
     lock()
@@ -72,7 +77,8 @@ extension Collectives {
   /// ``Port/collective(_:)`` with the lock held.
   func call(_ asked: CollectiveCall) -> Int {
     var call = asked
-    guard let handle = CollectiveHandle(address: call.group), let group = group(handle), let rank = group.pointee.rank
+    guard let handle = CollectiveHandle(address: call.group), let group = group(handle), group.pointee.state != .left,
+      let rank = group.pointee.rank
     else { return Int(-FI_EINVAL) }
     if group.pointee.state != .joined { return -Int(FI_EOPBADSTATE) }
     if group.pointee.failure != 0 { return -Int(group.pointee.failure) }

@@ -76,8 +76,10 @@ extension Collectives {
     while receive != .max {
       let next = receives[receive].pointee.next
       if receives[receive].pointee.isAccepted {
-        let cookie = TransferName.receive(receive, of: ReceiveContext.collectives)
-        withPort { $0.transport.abortTransfers(cookieFirst: cookie.first, now: Clock.now()) }
+        let cookie = TransferName.receive(receive, ofInternal: ReceiveContext.collectives)
+        withPort {
+          $0.transport.abortTransfers(now: Clock.now()) { $0.first == cookie.first && $0.second == cookie.second }
+        }
       } else {
         operation.pointee.receives.remove(receive, in: receives)
         receives.free(receive)

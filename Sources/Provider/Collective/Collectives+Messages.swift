@@ -57,7 +57,7 @@ extension Collectives {
     entry.pointee.isAccepted = true
     let length = event.pointee.length
     guard let payload = event.pointee.payload else {
-      let cookie = TransferName.receive(receive, of: ReceiveContext.collectives)
+      let cookie = TransferName.receive(receive, ofInternal: ReceiveContext.collectives)
       return withSlices(entry) { slices in
         withPort { $0.transport.accept(slices, count: entry.pointee.sliceCount, cookie: cookie) }
       }
@@ -74,7 +74,7 @@ extension Collectives {
       to: UnexpectedMessage(
         connection: event.pointee.connection, flags: event.pointee.flags, tag: event.pointee.tag,
         data: event.pointee.data, length: event.pointee.length))
-    let cookie = TransferName.unexpected(index, of: ReceiveContext.collectives)
+    let cookie = TransferName.unexpected(index, ofInternal: ReceiveContext.collectives)
     entry.pointee.handle = withPort { $0.transport.hold(cookie: cookie) }
     unexpected.append(index)
   }
@@ -86,7 +86,7 @@ extension Collectives {
     unexpected.free(message)
     let entry = receives[receive]
     entry.pointee.isAccepted = true
-    let cookie = TransferName.receive(receive, of: ReceiveContext.collectives)
+    let cookie = TransferName.receive(receive, ofInternal: ReceiveContext.collectives)
     withSlices(entry) { slices in
       withPort {
         $0.transport.acceptHeld(handle, slices, count: entry.pointee.sliceCount, cookie: cookie, now: Clock.now())

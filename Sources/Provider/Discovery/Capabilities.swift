@@ -17,7 +17,7 @@ package enum Capabilities {
   // MARK: Capability bits
 
   /// What transmits: ops that an endpoint initiates.
-  package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE | FI_FENCE }
+  package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE | FI_FENCE | FI_NAMED_RX_CTX }
   /// What an endpoint is the target of.
   package static var receive: UInt64 {
     let messages = FI_SOURCE | FI_SOURCE_ERR | directed | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
@@ -106,6 +106,8 @@ package enum Capabilities {
   package static var memoryRegionCount: Int { 65_536 }
   package static var completionQueueCount: Int { 65_536 }
   package static var endpointCount: Int { 32_768 }
+  /// Transmit contexts, and receive contexts, of a scalable endpoint.
+  package static var contextsPerEndpoint: Int { 256 }
   /// Longest authorization key in bytes, and keys of an endpoint.
   package static var authorizationKeySize: Int { AuthorizationKey.longest }
   package static var keysPerEndpoint: Int { AuthorizationSet.capacity }
@@ -115,3 +117,6 @@ package enum Capabilities {
   /// FI_TAG_GENERIC: all 64 bits of a tag, without fields.
   package static var tagFormat: UInt64 { 0xAAAA_AAAA_AAAA_AAAA }
 }
+
+/// Compares as size_t, which Swift imports as a signed number.
+func exceeds(_ value: Int, _ limit: Int) -> Bool { UInt(bitPattern: value) > UInt(bitPattern: limit) }

@@ -105,6 +105,8 @@ package enum EndpointType: Equatable {
   package var completionDataSize: Int { self == .dgram ? 0 : Capabilities.completionDataSize }
   package var authorizationKeySize: Int { self == .dgram ? 0 : Capabilities.authorizationKeySize }
   package var keysPerEndpoint: Int { self == .dgram ? 0 : Capabilities.keysPerEndpoint }
+  /// Contexts of a scalable endpoint, of either kind.
+  package var contextsPerEndpoint: Int { self == .rdm ? Capabilities.contextsPerEndpoint : 1 }
   package var tagFormat: UInt64 { self == .dgram ? 0 : Capabilities.tagFormat }
 
   /// An Ethernet frame's worth over IPv4.

@@ -143,11 +143,8 @@ package struct HintCheck {
 
   /// A number of contexts, or FI_SHARED_CONTEXT.
   private func isOffered(contexts count: Int) -> Bool {
-    !exceeds(count, 1) || count == EndpointOptions.sharedContext && type != .dgram
+    !exceeds(count, type.contextsPerEndpoint) || count == EndpointOptions.sharedContext && type != .dgram
   }
-
-  /// Compares as size_t, which Swift imports as a signed number.
-  private func exceeds(_ hint: Int, _ limit: Int) -> Bool { UInt(bitPattern: hint) > UInt(bitPattern: limit) }
 }
 
 /// The two values of mr_mode that are no bits of their own, from before version 1.5, and what a domain's mr_mode means.

@@ -140,8 +140,8 @@ package struct ProviderInfo {
     attributes.pointee.ep_cnt = Capabilities.endpointCount
     attributes.pointee.tx_ctx_cnt = Capabilities.endpointCount
     attributes.pointee.rx_ctx_cnt = Capabilities.endpointCount
-    attributes.pointee.max_ep_tx_ctx = 1
-    attributes.pointee.max_ep_rx_ctx = 1
+    attributes.pointee.max_ep_tx_ctx = type.contextsPerEndpoint
+    attributes.pointee.max_ep_rx_ctx = type.contextsPerEndpoint
     attributes.pointee.max_ep_stx_ctx = Capabilities.endpointCount
     attributes.pointee.max_ep_srx_ctx = Capabilities.endpointCount
     attributes.pointee.cntr_cnt = Capabilities.counterCount
@@ -185,8 +185,8 @@ package struct ProviderInfo {
       attributes.max_order_waw_size = chosen(hint.max_order_waw_size, type.maximumOrderWAW)
     }
     attributes.mem_tag_format = type.tagFormat
-    attributes.tx_ctx_cnt = contexts(hint?.tx_ctx_cnt)
-    attributes.rx_ctx_cnt = contexts(hint?.rx_ctx_cnt)
+    attributes.tx_ctx_cnt = chosen(hint?.tx_ctx_cnt, 1)
+    attributes.rx_ctx_cnt = chosen(hint?.rx_ctx_cnt, 1)
   }
 
   private func fillTransmit(_ attributes: inout fi_tx_attr, _ caps: UInt64) {
@@ -207,11 +207,6 @@ package struct ProviderInfo {
     attributes.msg_order = type.messageOrder
     attributes.size = chosen(hint?.size, configuration.rxSize)
     attributes.iov_limit = chosen(hint?.iov_limit, Capabilities.iovLimit)
-  }
-
-  /// Contexts of an endpoint: FI_SHARED_CONTEXT for who wants that, else one.
-  private func contexts(_ hint: Int?) -> Int {
-    hint == EndpointOptions.sharedContext ? EndpointOptions.sharedContext : 1
   }
 
   private func chosen(_ hint: Int?, _ standard: Int) -> Int { hint.map { $0 == 0 ? standard : $0 } ?? standard }

@@ -3,7 +3,8 @@ import Transport
 
 // Groups of collective operations: fi_join_collective, fi_cm(3).
 extension Endpoint {
-  package var hasCollectives: Bool { options.capabilities & FI_COLLECTIVE != 0 }
+  /// Not of a scalable endpoint, nor of its contexts.
+  package var hasCollectives: Bool { options.capabilities & FI_COLLECTIVE != 0 && contexts == nil }
 
   /// Makes a group of a set's members, which ``startJoin(_:_:_:)`` joins; returns its address.
   ///

@@ -3,7 +3,8 @@ import CPlatform
 import Datagram
 import Transport
 
-/// An endpoint: reliable datagrams (FI_EP_RDM), or plain ones (FI_EP_DGRAM).
+/// An endpoint: reliable datagrams (FI_EP_RDM), or plain ones (FI_EP_DGRAM); or a scalable one, whose contexts do what
+/// others do themselves.
 ///
 /// It has a socket, and so an address, from the start; what it is bound to becomes a `Port`, or a `DatagramPort`, when it
 /// is enabled. The data path is the port's. All state is protected by the engine's lock.
@@ -12,13 +13,14 @@ import Transport
 package final class Endpoint {
   package let domain: Domain
   package let type: EndpointType
-  var options: EndpointOptions
+  package internal(set) var options: EndpointOptions
   private let addressFamily: AddressFamily
   /// Until `enable`; the port has it afterwards.
   var socket: UDPSocket?
-  private var port: Port?
-  /// For the data path, whose tables are in use only while there is a port.
+  var port: Port?
   package private(set) var portReference: Unmanaged<Port>?
+  /// Of a scalable endpoint.
+  package let contexts: ContextTable?
   /// Likewise, of a datagram endpoint.
   var datagramPort: DatagramPort?
   package internal(set) var datagramPortReference: Unmanaged<DatagramPort>?
@@ -27,7 +29,7 @@ package final class Endpoint {
   private var receiveQueue: CompletionQueue?
   private var counters = BoundCounters()
   /// Takes the place of completion queues where operations are only counted.
-  private var discardingQueue: CompletionQueue?
+  var discardingQueue: CompletionQueue?
   private(set) var addresses: AddressVector?
   private(set) var eventQueue: EventQueue?
   private var sharedReceives: SharedReceiveContext?
@@ -36,10 +38,14 @@ package final class Endpoint {
   /// Opens an endpoint as an entry of fi_getinfo describes it, at its source address or at the address of the domain's
   /// interface.
   ///
-  /// Throws FI_EINVAL for attributes that this provider never offers and for several contexts, FI_EADDRINUSE,
-  /// FI_EADDRNOTAVAIL and others that bind(2) knows.
-  package convenience init(_ domain: Domain, _ info: UnsafePointer<fi_info>) throws(FabricError) {
+  /// Throws FI_EINVAL for attributes that this provider never offers, for several contexts unless the endpoint
+  /// `isScalable`, and then for types that have none and for shared contexts; FI_EADDRINUSE, FI_EADDRNOTAVAIL and others
+  /// that bind(2) knows.
+  package convenience init(
+    _ domain: Domain, _ info: UnsafePointer<fi_info>, isScalable: Bool = false
+  ) throws(FabricError) {
     var (type, options) = try Self.options(info)
+    let contexts = try Self.contexts(info, type, isScalable)
     // Before 2.0 the bit was FI_VARIABLE_MSG, which asks for nothing that is not there anyway.
     if domain.fabric.apiVersion < APIVersion(2, 0) { options.capabilities &= ~FI_EXACT_DIRECTED_RECV }
     options.key = try Self.key(info, domain)
@@ -47,17 +53,19 @@ package final class Endpoint {
       throw .invalidArgument.because(.endpointControl, "datagrams carry no authorization key", in: "fi_endpoint")
     }
     let address = try Self.sourceAddress(info)
-    self.init(domain, type, options, address.family, try EndpointSocket.open(at: address, plain: type == .dgram))
+    self.init(
+      domain, type, options, contexts, address.family, try EndpointSocket.open(at: address, plain: type == .dgram))
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
   private init(
-    _ domain: Domain, _ type: EndpointType, _ options: EndpointOptions, _ addressFamily: AddressFamily,
-    _ socket: consuming UDPSocket
+    _ domain: Domain, _ type: EndpointType, _ options: EndpointOptions, _ contexts: ContextTable?,
+    _ addressFamily: AddressFamily, _ socket: consuming UDPSocket
   ) {
     self.domain = domain
     self.type = type
     self.options = options
+    self.contexts = contexts
     self.addressFamily = addressFamily
     self.socket = consume socket
     domain.engine.lock()
@@ -65,7 +73,11 @@ package final class Endpoint {
     domain.engine.unlock()
   }
 
-  package var isEnabled: Bool { port != nil || datagramPort != nil }
+  package var isEnabled: Bool { contexts?.isEnabled ?? hasStarted }
+  /// There is a port, which a scalable endpoint has once the first of its contexts is enabled.
+  var hasStarted: Bool { port != nil || datagramPort != nil }
+  /// For the data path: the port, of datagrams where those are what the endpoint sends; nil until it is enabled.
+  package var dataPort: UnsafeMutableRawPointer? { portReference?.toOpaque() ?? datagramPortReference?.toOpaque() }
   /// Where receives are posted; nil until the endpoint is enabled.
   package var receiver: Unmanaged<ReceiveContext>? { port?.context }
 
@@ -87,13 +99,6 @@ package final class Endpoint {
     options.sharesReceives = endpoint.rx_ctx_cnt == EndpointOptions.sharedContext
     if type == .dgram && (options.sharesTransmits || options.sharesReceives) {
       throw .invalidArgument.because(.endpointControl, "datagram endpoints share no contexts", in: "fi_endpoint")
-    }
-    let hasSeveral =
-      !options.sharesTransmits && UInt(bitPattern: endpoint.tx_ctx_cnt) > 1
-      || !options.sharesReceives && UInt(bitPattern: endpoint.rx_ctx_cnt) > 1
-    if hasSeveral {
-      throw .invalidArgument.because(
-        .endpointControl, "several contexts belong to a scalable endpoint", in: "fi_endpoint")
     }
     options.capabilities = info.pointee.caps
     let configuration = Configuration.current
@@ -157,13 +162,15 @@ package final class Endpoint {
   // MARK: Binding: fi_ep_bind
 
   private func checkUnbound(_ isBound: Bool) throws(FabricError) {
-    if isEnabled { throw .badState }
+    if hasStarted { throw .badState }
     if isBound { throw .invalidArgument }
   }
 
   /// Binds a completion queue. Throws FI_EBADFLAGS for flags other than FI_TRANSMIT, FI_RECV and
-  /// FI_SELECTIVE_COMPLETION, FI_EINVAL where one is bound already, FI_EDOMAIN for another domain's queue.
+  /// FI_SELECTIVE_COMPLETION, FI_EINVAL where one is bound already and for a scalable endpoint, FI_EDOMAIN for another
+  /// domain's queue.
   package func bind(_ queue: CompletionQueue, flags: UInt64) throws(FabricError) {
+    try checkOwnContexts()
     guard flags & ~(FI_TRANSMIT | FI_RECV | FI_SELECTIVE_COMPLETION) == 0 else { throw .badFlags }
     if queue.domain !== domain { throw .wrongDomain }
     domain.engine.lock()
@@ -186,8 +193,9 @@ package final class Endpoint {
   }
 
   /// Binds a counter to the kinds of operations in `flags`. Throws FI_EBADFLAGS for other flags, FI_EINVAL where a kind
-  /// has its counter already, FI_EDOMAIN for another domain's counter.
+  /// has its counter already and for a scalable endpoint, FI_EDOMAIN for another domain's counter.
   package func bind(_ counter: Counter, flags: UInt64) throws(FabricError) {
+    try checkOwnContexts()
     guard flags & ~BoundCounters.flags == 0 else {
       throw .badFlags.because(.endpointControl, "unknown flags with a counter", in: "fi_ep_bind")
     }
@@ -226,7 +234,7 @@ package final class Endpoint {
     if context.domain !== domain { throw .wrongDomain }
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    try checkUnbound(sharedReceives != nil || type == .dgram)
+    try checkUnbound(sharedReceives != nil || type == .dgram || contexts != nil)
     context.addBinding()
     sharedReceives = context
   }
@@ -237,7 +245,7 @@ package final class Endpoint {
     if context.domain !== domain { throw .wrongDomain }
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    try checkUnbound(sharedTransmits != nil || type == .dgram)
+    try checkUnbound(sharedTransmits != nil || type == .dgram || contexts != nil)
     context.addBinding()
     sharedTransmits = context
   }
@@ -253,6 +261,11 @@ package final class Endpoint {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if isEnabled { throw .badState }
+    if let contexts {
+      try startContexts()
+      contexts.isEnabled = true
+      return
+    }
     guard let addresses else { throw .noAddressVector }
     guard socket != nil else { throw .badState }
     if options.sharesReceives && sharedReceives == nil || options.sharesTransmits && sharedTransmits == nil {
@@ -267,18 +280,26 @@ package final class Endpoint {
       domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
       receiveQueue: receiveQueue ?? either, counters: counters)
     if type == .dgram { return try enableDatagrams(binding) }
+    _ = try start(binding, addresses, transmits: options.transmitQueueSize)
+  }
+
+  /// Makes the port, which has up to `transmits` operations in flight. The engine's lock is held.
+  func start(
+    _ binding: Port.Binding, _ addresses: AddressVector, transmits: Int
+  ) throws(FabricError) -> Port {
     var configuration = try EndpointSocket.configuration(
-      for: socket!, transmitQueueSize: options.transmitQueueSize + options.internalOperations,
+      for: socket!, transmitQueueSize: transmits + options.internalOperations,
       isAutomatic: domain.engine.isAutomatic)
     if domain.hasVectorKeys { configuration.authorizations = addresses.authorizations }
     if let key = options.key { configuration.authorizations.append(key.digest) }
     let made = Port(
       binding: binding, options: options, socket: socket.take()!, configuration: configuration,
-      sharing: sharedReceives?.context, transmits: sharedTransmits)
+      sharing: sharedReceives?.context, transmits: sharedTransmits, contexts: contexts)
     port = made
     portReference = .passUnretained(made)
     do throws(FabricError) {
       try domain.engine.add(made)
+      return made
     } catch {
       // The socket went with the port; the endpoint can only be closed.
       domain.engine.remove(made)
@@ -331,7 +352,7 @@ package final class Endpoint {
     engine.lock()
     if let port {
       linger(port)
-      port.logStatistics()
+      logStatistics(of: port)
       engine.remove(port)
       port.releaseReservations()
     }
@@ -361,30 +382,14 @@ package final class Endpoint {
   /// acknowledgements and farewells, since a peer that does not call the library answers nothing. The engine's lock is
   /// held, and released while this waits.
   private func linger(_ port: Port) {
-    let engine = domain.engine
     port.startClosing()
-    var deadline = Clock.now() &+ Self.longLinger
-    var isBrief = false
-    while !port.isDrained {
-      let now = Clock.now()
-      _ = port.pump(now)
-      if port.outstanding + port.internalOutstanding == 0 && !isBrief {
-        isBrief = true
-        deadline = min(deadline, now &+ Self.briefLinger)
-      }
-      if port.isDrained || now >= deadline { break }
-      let wake = min(port.nextTimeout, deadline, now &+ Self.longestPause)
-      engine.unlock()
-      var entry = pollfd(fd: port.descriptor, events: Int16(POLLIN), revents: 0)
-      if wake > now { _ = platform_poll(&entry, 1, Int32((wake - now + 999_999) / 1_000_000)) }
-      engine.lock()
-    }
+    port.linger(forAtMost: Self.longLinger) { port.isDrained || port.isIdle }
+    if port.isIdle { port.linger(forAtMost: Self.briefLinger) { port.isDrained } }
   }
 
   /// Nanoseconds.
-  private static var longLinger: UInt64 { 1_000_000_000 }
+  static var longLinger: UInt64 { 1_000_000_000 }
   private static var briefLinger: UInt64 { 20_000_000 }
-  private static var longestPause: UInt64 { 5_000_000 }
 
   // MARK: Names: fi_cm(3)
 
@@ -402,7 +407,7 @@ package final class Endpoint {
   package func setName(_ address: SocketAddress) throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    if isEnabled { throw .badState }
+    if hasStarted { throw .badState }
     if address.family != addressFamily { throw .invalidArgument }
     socket = try EndpointSocket.open(at: address, plain: type == .dgram)
   }
@@ -414,9 +419,9 @@ package final class Endpoint {
   package func option(_ name: Int32, _ value: UnsafeMutableRawPointer, _ length: inout Int) throws(FabricError) {
     switch Int(name) {
     case Int(FI_OPT_MIN_MULTI_RECV):
-      try Self.store(options.minimumMultiReceive, value, &length)
+      try EndpointOptions.store(options.minimumMultiReceive, value, &length)
     case Int(FI_OPT_FIREWALL_ADDR):
-      try Self.store(Int32(0), value, &length)
+      try EndpointOptions.store(Int32(0), value, &length)
     default: throw .noSuchOption
     }
   }
@@ -430,46 +435,5 @@ package final class Endpoint {
     options.minimumMultiReceive = value.loadUnaligned(as: Int.self)
     if sharesReceives { return }
     receiver?._withUnsafeGuaranteedRef { $0.minimumMultiReceive = options.minimumMultiReceive }
-  }
-
-  /// FI_GETOPSFLAG of fi_control: the flags of operations whose call takes none. `direction` is FI_TRANSMIT or FI_RECV;
-  /// throws FI_EINVAL for anything else.
-  package func operationFlags(_ direction: UInt64) throws(FabricError) -> UInt64 {
-    domain.engine.lock()
-    defer { domain.engine.unlock() }
-    switch direction & (FI_TRANSMIT | FI_RECV) {
-    case FI_TRANSMIT: return options.transmitFlags
-    case FI_RECV: return options.receiveFlags
-    default: throw .invalidArgument
-    }
-  }
-
-  /// FI_SETOPSFLAG of fi_control: `flags` holds the new flags and FI_TRANSMIT or FI_RECV. Throws FI_EINVAL for neither
-  /// or both, FI_EBADFLAGS for flags that are no defaults.
-  package func setOperationFlags(_ flags: UInt64) throws(FabricError) {
-    domain.engine.lock()
-    defer { domain.engine.unlock() }
-    let operations = flags & ~(FI_TRANSMIT | FI_RECV)
-    switch flags & (FI_TRANSMIT | FI_RECV) {
-    case FI_TRANSMIT:
-      if operations & ~type.transmitFlags != 0 { throw .badFlags }
-      options.transmitFlags = operations
-    case FI_RECV:
-      if operations & ~type.receiveFlags != 0 { throw .badFlags }
-      options.receiveFlags = operations
-    default: throw .invalidArgument
-    }
-    port?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
-    datagramPort?.setFlags(transmit: options.transmitFlags, receive: options.receiveFlags)
-  }
-
-  private static func store<Value: BitwiseCopyable>(
-    _ option: Value, _ value: UnsafeMutableRawPointer, _ length: inout Int
-  ) throws(FabricError) {
-    let size = MemoryLayout<Value>.size
-    let fits = length >= size
-    length = size
-    if !fits { throw .tooSmall }
-    value.storeBytes(of: option, as: Value.self)
   }
 }

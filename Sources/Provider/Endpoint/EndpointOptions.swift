@@ -55,6 +55,17 @@ package struct EndpointOptions {
   package var reportsUnknownSources: Bool {
     capabilities & (FI_SOURCE | FI_SOURCE_ERR) == FI_SOURCE | FI_SOURCE_ERR
   }
+
+  /// Answers fi_getopt with an option's value. Throws FI_ETOOSMALL when `length` is, which becomes the option's size.
+  static func store<Value: BitwiseCopyable>(
+    _ option: Value, _ value: UnsafeMutableRawPointer, _ length: inout Int
+  ) throws(FabricError) {
+    let size = MemoryLayout<Value>.size
+    let fits = length >= size
+    length = size
+    if !fits { throw .tooSmall }
+    value.storeBytes(of: option, as: Value.self)
+  }
 }
 
 /// FI_ADDR_UNSPEC: a receive from anybody.

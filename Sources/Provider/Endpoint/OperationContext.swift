@@ -6,7 +6,8 @@ import Transport
 package struct OperationContext: BitwiseCopyable {
   /// The program's context pointer.
   package var context: UInt
-  /// FI_SEND with FI_MSG or FI_TAGGED, or FI_RMA with FI_READ or FI_WRITE; and FI_COMPLETION if a success is reported.
+  /// FI_SEND with FI_MSG or FI_TAGGED, or FI_RMA with FI_READ or FI_WRITE; FI_COMPLETION if a success is reported; and the
+  /// number of the transmit context in a place where such flags have none.
   package var flags: UInt64
 
   @inline(__always)
@@ -34,25 +35,73 @@ package struct OperationContext: BitwiseCopyable {
 
   /// No flag of a completion.
   @inline(__always) private static var internalMark: UInt64 { 1 << 63 }
+
+  // MARK: Transmit contexts
+
+  /// Number of the transmit context of a scalable endpoint, in its place among the flags; 0 for the port's own.
+  @inline(__always)
+  package var number: UInt64 { flags & Self.nobody }
+  @inline(__always)
+  package var completionFlags: UInt64 { flags & Self.flagsMask & ~FI_COMPLETION }
+
+  package static func place(ofContext index: Int) -> UInt64 { UInt64(index + 1) << numberShift }
+  package static func contextIndex(_ number: UInt64) -> Int { Int(number >> numberShift) - 1 }
+  /// Of operations that the program has given up.
+  package static var nobody: UInt64 { 0x7FFF << numberShift }
+
+  private static var numberShift: UInt64 { 48 }
+  private static var flagsMask: UInt64 { 1 << numberShift - 1 }
+
+  // MARK: The end
+
+  /// Reports success, or gives up the room for that.
+  @inline(__always)
+  func succeed(_ queue: Unmanaged<CompletionQueue>) {
+    queue._withUnsafeGuaranteedRef {
+      if flags & FI_COMPLETION != 0 {
+        $0.push(
+          context: context, flags: completionFlags, length: 0, buffer: 0, data: 0, tag: 0, source: UInt64.max)
+      } else {
+        $0.unreserve()
+      }
+    }
+  }
+
+  @inline(never)
+  func fail(_ status: TransportStatus, _ queue: Unmanaged<CompletionQueue>) {
+    queue._withUnsafeGuaranteedRef {
+      $0.pushError(
+        context: context, flags: completionFlags, length: 0, buffer: 0, data: 0, tag: 0, olen: 0,
+        err: TransferError.code(status), provErrno: TransferError.providerCode(status), source: UInt64.max)
+    }
+  }
 }
 
-/// Names, in the first word of a cookie, what a peer's transfer goes to or comes from.
+/// Names, in the first word of a cookie, what a peer's transfer goes to or comes from; in the second the receive context,
+/// where there is one: its number in the lowest 16 bits.
 package enum TransferName {
-  /// A posted receive, by its index and the number of its context.
+  /// A posted receive, by its index.
   @inline(__always)
-  package static func receive(_ index: UInt32, of context: UInt16) -> Cookies {
-    Cookies(1 << 32 | UInt64(index), UInt64(context))
+  package static func receive(_ index: UInt32, of context: ReceiveContext) -> Cookies {
+    Cookies(1 << 32 | UInt64(index), context.name)
   }
-  /// An unexpected message, by its index and the number of the context it waits in.
-  package static func unexpected(_ index: UInt32, of context: UInt16) -> Cookies {
-    Cookies(2 << 32 | UInt64(index), UInt64(context))
+  /// An unexpected message, by its index.
+  package static func unexpected(_ index: UInt32, of context: ReceiveContext) -> Cookies {
+    Cookies(2 << 32 | UInt64(index), context.name)
+  }
+  /// The same in one of the provider's own contexts.
+  package static func receive(_ index: UInt32, ofInternal number: UInt16) -> Cookies {
+    Cookies(1 << 32 | UInt64(index), UInt64(number))
+  }
+  package static func unexpected(_ index: UInt32, ofInternal number: UInt16) -> Cookies {
+    Cookies(2 << 32 | UInt64(index), UInt64(number))
   }
   /// Memory regions, by the index of the transfer.
   package static func regions(_ index: UInt32) -> Cookies { Cookies(3 << 32 | UInt64(index)) }
-  /// A message in a buffer for many, by its index in ``MultiReceives`` and the number of their context.
+  /// A message in a buffer for many, by its index in ``MultiReceives``.
   @inline(__always)
-  package static func packed(_ index: UInt32, of context: UInt16) -> Cookies {
-    Cookies(8 << 32 | UInt64(index), UInt64(context))
+  package static func packed(_ index: UInt32, of context: ReceiveContext) -> Cookies {
+    Cookies(8 << 32 | UInt64(index), context.name)
   }
   @inline(__always)
   package static func isPacked(_ cookie: Cookies) -> Bool { cookie.first >> 32 == 8 }

@@ -16,16 +16,18 @@ package final class ReceiveContext {
 
   /// What messages call it.
   package let number: UInt16
+  /// What names of its transfers have: the number, and above it the `turn` of a context that is not the only one.
+  let name: UInt64
   let engine: Unmanaged<ProgressEngine>
   /// Where its receives complete, and room for that is set aside when they are posted. Nil of a shared one: there it is
   /// the queue of the port that the message came to, and room is found when it comes.
-  let queue: Unmanaged<CompletionQueue>?
+  private(set) var queue: Unmanaged<CompletionQueue>?
   /// Counts its receives; where it is nil the port's own counter does.
-  let counter: Unmanaged<Counter>?
+  private(set) var counter: Unmanaged<Counter>?
   /// Receives are counted: here, or by a port that takes its messages to this context.
   var isCounted: Bool
   /// Without completion queue nothing may be posted.
-  let hasQueue: Bool
+  private(set) var hasQueue: Bool
   /// Several ports take their receives from here (fi_srx_context).
   let isShared: Bool
   /// The port whose messages it takes; of a shared one the first, if there is any.
@@ -38,21 +40,21 @@ package final class ReceiveContext {
   var hasUnknownSenders = false
   var resolvedGeneration: UInt32 = 0
   /// Most pieces of memory in one receive.
-  package let iovLimit: Int
-  /// Flags of receives whose call takes none, and what is added to the flags of the others.
-  package private(set) var flags: UInt64
-  package let messageFlags: UInt64
-  let directsMessages: Bool
-  let directsTagged: Bool
-  let demandsSource: Bool
+  package private(set) var iovLimit = 0
+  private(set) var directsMessages = false
+  private(set) var directsTagged = false
+  private(set) var demandsSource = false
   /// Capabilities of what its receives may be.
-  let capabilities: UInt64
+  private(set) var capabilities: UInt64 = 0
   var receives: ReceiveQueue
   var unexpected: UnexpectedQueue
   /// Messages in buffers for many, once such a buffer was posted.
   var multi: MultiReceives?
   /// FI_OPT_MIN_MULTI_RECV.
-  package var minimumMultiReceive: Int
+  package var minimumMultiReceive = 0
+  /// Of a scalable endpoint: completions come that nobody set room aside for, and there is room for the next one.
+  var needsSpareCompletion = false
+  var hasSpareCompletion = false
 
   /// `messages`: most messages that may wait for their receives. Shared without a `queue`.
   package init(
@@ -60,22 +62,85 @@ package final class ReceiveContext {
     counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int
   ) {
     self.number = number
+    name = UInt64(number)
     self.engine = engine
     self.queue = queue
     self.counter = counter
     isCounted = counter != nil
     isShared = queue == nil
     hasQueue = isShared || options.hasReceiveQueue
+    receives = ReceiveQueue(capacity: options.receiveQueueSize)
+    unexpected = UnexpectedQueue(capacity: messages)
+    adopt(options)
+  }
+
+  /// A context of a scalable endpoint, the `turn`th of all that it has had, where messages wait until it is opened.
+  init(number: UInt16, turn: UInt64, of port: Port, messages: Int) {
+    self.number = number
+    name = UInt64(number) | turn << 16
+    engine = port.binding.engine
+    self.port = .passUnretained(port)
+    isCounted = false
+    isShared = false
+    hasQueue = false
+    receives = ReceiveQueue(capacity: 1)
+    unexpected = UnexpectedQueue(capacity: messages)
+  }
+
+  private func adopt(_ options: EndpointOptions) {
     iovLimit = options.iovLimit
-    messageFlags = options.messageReceiveFlags
-    flags = options.receiveFlags | options.messageReceiveFlags
     directsMessages = options.isDirected(tagged: false)
     directsTagged = options.isDirected(tagged: true)
     demandsSource = options.demandsSource
     capabilities = options.capabilities
     minimumMultiReceive = options.minimumMultiReceive
+  }
+
+  /// Lets receives be posted from now on.
+  func open(_ queue: Unmanaged<CompletionQueue>, _ counter: Unmanaged<Counter>?, _ options: EndpointOptions) {
+    self.queue = queue
+    self.counter = counter
+    isCounted = counter != nil
+    hasQueue = true
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
-    unexpected = UnexpectedQueue(capacity: messages)
+    adopt(options)
+  }
+
+  /// Lets no more be posted. What waits is dropped; what is arriving ends untold, in `queue`, which nobody reads.
+  func end(in queue: Unmanaged<CompletionQueue>) {
+    while let message = unexpected.firstOfAll { discard(message) }
+    while let index = receives.removeFirst() {
+      if receives[index].pointee.isMulti && receives[index].pointee.messages > 0 {
+        receives[index].pointee.bufferState = .cancelled
+      } else {
+        receives.free(index)
+        self.queue?._withUnsafeGuaranteedRef { $0.unreserve() }
+      }
+    }
+    releaseReservations()
+    if hasSpareCompletion { self.queue?._withUnsafeGuaranteedRef { $0.unreserve() } }
+    hasSpareCompletion = false
+    needsSpareCompletion = false
+    let entries = receives.count + (multi?.count ?? 0)
+    queue._withUnsafeGuaranteedRef { queue in
+      queue.grow(by: entries)
+      for _ in 0..<entries { _ = queue.reserve() }
+    }
+    self.queue = queue
+    counter = nil
+    isCounted = false
+    hasQueue = false
+  }
+
+  /// Nothing waits here, and nothing is arriving.
+  var isQuiet: Bool { receives.count == 0 && unexpected.count == 0 && (multi?.count ?? 0) == 0 }
+
+  /// Sees to it that there is a spare completion; false when the completion queue has no room for it.
+  func findRoom() -> Bool {
+    if !hasSpareCompletion {
+      hasSpareCompletion = queue.map { $0._withUnsafeGuaranteedRef { $0.reserveUncounted() } } ?? false
+    }
+    return hasSpareCompletion
   }
 
   /// Takes the messages of a port from now on, of which `messages` may have to wait.
@@ -98,8 +163,11 @@ package final class ReceiveContext {
     }
   }
 
-  /// Changes the flags of receives whose call takes none (FI_SETOPSFLAG).
-  package func setFlags(_ flags: UInt64) { self.flags = flags | messageFlags }
+  /// What of the default flags is for tagged receives: FI_MULTI_RECV only where it is offered for them.
+  @inline(__always)
+  package func taggedFlags(_ flags: UInt64) -> UInt64 {
+    capabilities & FI_TAGGED_MULTI_RECV == 0 ? flags & ~FI_MULTI_RECV : flags
+  }
 
   @inline(__always)
   func lock() { engine._withUnsafeGuaranteedRef { $0.lock() } }

@@ -270,6 +270,14 @@ package struct ReceiveQueue: ~Copyable {
     }
   }
 
+  /// Takes out any waiting receive; nil if there is none.
+  package mutating func removeFirst() -> UInt32? {
+    let index = tagged.first == .max ? untagged.first : tagged.first
+    if index == .max { return nil }
+    unlink(index)
+    return index
+  }
+
   /// Takes out the oldest waiting receive that was posted with `context`; nil if there is none.
   package mutating func take(context: UInt) -> UInt32? {
     var index = find(from: tagged.first, context)

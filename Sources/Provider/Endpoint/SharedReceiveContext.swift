@@ -9,7 +9,8 @@ package final class SharedReceiveContext {
   package let domain: Domain
   package let context: ReceiveContext
   private let size: Int
-  private var operationFlags: UInt64
+  /// op_flags that it was opened with.
+  package let defaultFlags: UInt64
   private var queue: CompletionQueue?
   private var bindings = 0
 
@@ -40,7 +41,7 @@ package final class SharedReceiveContext {
   private init(_ domain: Domain, _ options: EndpointOptions) {
     self.domain = domain
     size = options.receiveQueueSize
-    operationFlags = options.receiveFlags
+    defaultFlags = options.receiveFlags
     context = ReceiveContext(
       number: 0, engine: .passUnretained(domain.engine), queue: nil, options: options, messages: 1)
     domain.engine.lock()
@@ -74,33 +75,10 @@ package final class SharedReceiveContext {
     context.boundQueue = .passUnretained(queue)
   }
 
-  /// FI_GETOPSFLAG of fi_control. Throws FI_EINVAL for FI_TRANSMIT.
-  package func operationFlags(_ direction: UInt64) throws(FabricError) -> UInt64 {
-    if direction & (FI_TRANSMIT | FI_RECV) != FI_RECV { throw .invalidArgument }
-    domain.engine.lock()
-    defer { domain.engine.unlock() }
-    return operationFlags
-  }
-
-  /// FI_SETOPSFLAG of fi_control. Throws FI_EINVAL for FI_TRANSMIT, FI_EBADFLAGS for flags that are no defaults.
-  package func setOperationFlags(_ flags: UInt64) throws(FabricError) {
-    if flags & (FI_TRANSMIT | FI_RECV) != FI_RECV { throw .invalidArgument }
-    let operations = flags & ~FI_RECV
-    if operations & ~Capabilities.receiveFlags != 0 { throw .badFlags }
-    domain.engine.lock()
-    defer { domain.engine.unlock() }
-    operationFlags = operations
-    context.setFlags(operations)
-  }
-
   /// Reads an option of level FI_OPT_ENDPOINT, as `Endpoint.option` does.
   package func option(_ name: Int32, _ value: UnsafeMutableRawPointer, _ length: inout Int) throws(FabricError) {
     guard Int(name) == Int(FI_OPT_MIN_MULTI_RECV) else { throw .noSuchOption }
-    let size = MemoryLayout<Int>.size
-    let fits = length >= size
-    length = size
-    if !fits { throw .tooSmall }
-    value.storeBytes(of: context.minimumMultiReceive, as: Int.self)
+    try EndpointOptions.store(context.minimumMultiReceive, value, &length)
   }
 
   /// Sets an option. Throws FI_ENOPROTOOPT for one that there is not, FI_EINVAL for a value of another size.

@@ -160,6 +160,12 @@ package struct UnexpectedQueue: ~Copyable {
   /// The oldest message of a kind, `Slab.none` if there is none; `next` of its element leads to the others.
   package func first(tagged isTagged: Bool) -> UInt32 { isTagged ? tagged.first : untagged.first }
 
+  /// Any message, claimed ones included; nil if there is none.
+  package var firstOfAll: UInt32? {
+    for index in [tagged.first, untagged.first, claimed.first] where index != .max { return index }
+    return nil
+  }
+
   /// Messages there is room for.
   package var capacity: Int { Int(slab.capacity) }
   /// All messages, claimed ones included.

@@ -20,7 +20,7 @@ extension AddressVector {
       throw Self.refuse("a number that is not in use", in: "fi_av_set_user_id")
     }
     if isKey { return identities.setReportedKey(Int(number), identifier) }
-    setReported(number, identifier)
+    setReported(self.number(of: number), identifier)
   }
 
   /// Throws FI_EBADFLAGS where an insertion cannot bring identifiers, FI_EINVAL where it cannot bring keys or brings no
@@ -91,7 +91,7 @@ extension AddressVector {
   ) throws(FabricError) -> Int {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    let found = identities.key(number).map { UInt64($0) } ?? number
+    let found = identities.key(self.number(of: number)).map { UInt64($0) } ?? number
     guard let entry = identities.keys.entry(found) else {
       throw Self.refuse("a number without a key", in: "fi_av_lookup_auth_key")
     }

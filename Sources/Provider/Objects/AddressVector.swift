@@ -28,6 +28,8 @@ package final class AddressVector {
   /// Where the generation is, as long as the vector lives: it changes whenever an address is inserted or removed, also
   /// by another process, so that whoever remembered one notices.
   package let generationCell: UnsafeMutablePointer<UInt32>
+  /// Bits of fi_addr_t, the uppermost ones, that number a peer's receive contexts (fi_rx_addr).
+  private let contextBits: UInt64
   /// Opened with FI_EVENT: results of insertions go to `eventQueue`.
   let isAsynchronous: Bool
   private(set) var eventQueue: EventQueue?
@@ -51,8 +53,8 @@ package final class AddressVector {
   /// What completions report, and the keys of addresses: for those vectors alone that have any.
   var identities: AddressIdentities
 
-  /// Throws FI_EINVAL for a type that is not the domain's, unknown flags, FI_READ without a name, or FI_AV_USER_ID in a
-  /// domain without; FI_ENOSYS for a peer's vector, and for FI_AV_USER_ID with a name; and what
+  /// Throws FI_EINVAL for a type that is not the domain's, unknown flags, more than 16 bits for receive contexts, FI_READ
+  /// without a name, or FI_AV_USER_ID in a domain without; FI_ENOSYS for a peer's vector, and for FI_AV_USER_ID with a name; and what
   /// ``SharedAddresses/open(name:domain:count:isReadOnly:)`` throws.
   package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>) throws(FabricError) {
     let flags = attributes.pointee.flags
@@ -61,6 +63,10 @@ package final class AddressVector {
     }
     if flags & FI_PEER != 0 { throw Self.refuse("peer vectors are not offered", .notImplemented) }
     let type = try Self.type(attributes.pointee.type, in: domain)
+    let contextBits = attributes.pointee.rx_ctx_bits
+    guard contextBits >= 0 && contextBits <= Self.maximumContextBits else {
+      throw Self.refuse("rx_ctx_bits is not between 0 and 16")
+    }
     let hasUserIDs = flags & FI_AV_USER_ID != 0
     if hasUserIDs && domain.capabilities & FI_AV_USER_ID == 0 {
       throw Self.refuse("FI_AV_USER_ID in a domain without that capability")
@@ -75,17 +81,18 @@ package final class AddressVector {
       throw Self.refuse("FI_READ without a name")
     }
     self.init(
-      domain, type, count: attributes.pointee.count, isAsynchronous: flags & FI_EVENT != 0, hasUserIDs: hasUserIDs,
-      shared)
+      domain, type, count: attributes.pointee.count, contextBits: UInt64(contextBits),
+      isAsynchronous: flags & FI_EVENT != 0, hasUserIDs: hasUserIDs, shared)
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
   private init(
-    _ domain: Domain, _ type: fi_av_type, count: Int, isAsynchronous: Bool, hasUserIDs: Bool,
+    _ domain: Domain, _ type: fi_av_type, count: Int, contextBits: UInt64, isAsynchronous: Bool, hasUserIDs: Bool,
     _ shared: SharedAddresses?
   ) {
     self.domain = domain
     self.type = type
+    self.contextBits = contextBits
     self.isAsynchronous = isAsynchronous
     self.shared = shared
     identities = AddressIdentities(hasUserIDs: hasUserIDs)
@@ -172,10 +179,20 @@ package final class AddressVector {
   /// Makes whoever remembers what the vector said ask again.
   func noteChange() { generationCell.pointee &+= 1 }
 
+  /// The number that an address has here, which may name one of the peer's receive contexts.
+  package func number(of address: UInt64) -> UInt64 {
+    contextBits == 0 ? address : address & (UInt64.max >> contextBits)
+  }
+
+  /// The receive context that an address names; 0 where it names none.
+  package func receiveContext(_ address: UInt64) -> UInt16 {
+    contextBits == 0 ? 0 : UInt16(truncatingIfNeeded: address >> (64 - contextBits))
+  }
+
   /// The address with a number; nil for one that was never given out or was removed. O(1).
   package func address(_ number: UInt64) -> SocketAddress? {
     if shared != nil { copyShared() }
-    return known(number)
+    return known(self.number(of: number))
   }
 
   @inline(__always)
@@ -236,7 +253,7 @@ package final class AddressVector {
     index.remove(address.hash, index: slot)
     entry(slot).pointee.nextFree = firstFree
     firstFree = slot
-    identities.forget(number)
+    identities.forget(UInt64(slot))
     noteChange()
   }
 
@@ -365,6 +382,7 @@ package final class AddressVector {
     error.because(.addressVector, reason, in: call)
   }
 
+  private static var maximumContextBits: Int32 { 16 }
   /// Entries come in chunks of 1024, which never move.
   private static var chunkBits: UInt32 { 10 }
   private static var maximumCount: UInt32 { 1 << 30 }

@@ -12,11 +12,6 @@ import Transport
 package final class DatagramPort {
   let binding: Port.Binding
   package let options: EndpointOptions
-  /// Flags of operations whose call takes none, and what is added to the flags of the others.
-  package private(set) var transmitFlags: UInt64
-  package let messageTransmitFlags: UInt64
-  package private(set) var receiveFlags: UInt64
-  package let messageReceiveFlags: UInt64
   var socket: UDPSocket
   var input = DatagramInput()
   var receiver: ScatterReceiver
@@ -40,20 +35,10 @@ package final class DatagramPort {
     self.binding = binding
     self.options = options
     self.interface = interface
-    messageTransmitFlags = options.messageTransmitFlags
-    messageReceiveFlags = options.messageReceiveFlags
-    transmitFlags = options.transmitFlags | options.messageTransmitFlags
-    receiveFlags = options.receiveFlags | options.messageReceiveFlags
     reportsSources = options.capabilities & FI_SOURCE != 0
     self.socket = socket
     receiver = ScatterReceiver(batch: Self.batch, portable: portable)
     receives = DatagramReceives(capacity: options.receiveQueueSize)
-  }
-
-  /// Changes the flags of operations whose call takes none (FI_SETOPSFLAG).
-  package func setFlags(transmit: UInt64, receive: UInt64) {
-    transmitFlags = transmit | messageTransmitFlags
-    receiveFlags = receive | messageReceiveFlags
   }
 
   package var localAddress: SocketAddress { socket.localAddress }

@@ -40,16 +40,17 @@ extension Port {
 
   @inline(__always)
   private func messageArrived(_ event: UnsafePointer<Event>) {
-    guard event.pointee.context | sharing == 0 else { return messageForContext(event) }
+    guard event.pointee.context | routing == 0 else { return messageForContext(event) }
     context._withUnsafeGuaranteedRef { match(event, in: $0, to: binding.receiveQueue) }
   }
 
-  /// A message that names another context than the first, or one for a shared first.
+  /// A message that names another context than the first, or for whose first one that is not just the port's own.
   @inline(never)
   private func messageForContext(_ event: UnsafePointer<Event>) {
     if event.pointee.context >= ReceiveContext.firstInternal { return internalMessage(event) }
-    if event.pointee.context == 0 { return matchShared(event) }
-    transport.refuse(.aborted)
+    if event.pointee.context == 0 && isSharing { return matchShared(event) }
+    guard let receiver = receiver(event.pointee.context) else { return transport.refuse(.aborted) }
+    receiver._withUnsafeGuaranteedRef { match(event, in: $0, to: $0.queue ?? binding.receiveQueue) }
   }
 
   /// Lets a message meet its receive, or wait for it.
@@ -70,7 +71,7 @@ extension Port {
     let slices = context.receives.slices(index)
     let count = Int(context.receives[index].pointee.sliceCount)
     guard let payload = placeablePayload(event) else {
-      return transport.accept(slices, count: count, cookie: TransferName.receive(index, of: context.number))
+      return transport.accept(slices, count: count, cookie: TransferName.receive(index, of: context))
     }
     scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, count)
     context.complete(index, length: event.pointee.length, at: self, to: queue)
@@ -87,7 +88,7 @@ extension Port {
         data: event.pointee.data, length: event.pointee.length))
     entry.pointee.port = .passUnretained(self)
     if let sender { entry.pointee.connection = sender }
-    entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index, of: context.number))
+    entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index, of: context))
     context.unexpected.append(index)
   }
 
@@ -114,7 +115,7 @@ extension Port {
       if TransferName.isPacked(event.pointee.cookie) {
         return context.packedReceived(index, event.pointee.length, event.pointee.status, at: self, to: queue)
       }
-      if sharing != 0 { receiveEnds(index) }
+      if isSharing { receiveEnds(index) }
       if event.pointee.status == .ok {
         return context.complete(index, length: event.pointee.length, at: self, to: queue)
       }
@@ -136,7 +137,8 @@ extension Port {
   private func withContext(
     _ cookie: Cookies, _ body: (ReceiveContext, Unmanaged<CompletionQueue>) -> Void
   ) {
-    context._withUnsafeGuaranteedRef { body($0, binding.receiveQueue) }
+    if contexts == nil { return context._withUnsafeGuaranteedRef { body($0, binding.receiveQueue) } }
+    receiver(named: cookie.second)?._withUnsafeGuaranteedRef { body($0, $0.queue ?? binding.receiveQueue) }
   }
 
   /// What an error entry says beyond its fields: the address of a peer that is not in the address vector, for those who
@@ -150,17 +152,27 @@ extension Port {
   /// goes first: messages that wait for their completions' room.
   @inline(never)
   private func findSpareCompletion() -> Bool {
+    if contexts != nil { return findSpareCompletions() }
     if !findRoom() { return false }
     context._withUnsafeGuaranteedRef { $0.takeBacklog() }
     return findRoom()
   }
 
-  /// Sees to it that there is a spare completion; false when the completion queue has no room for it.
-  func findRoom() -> Bool {
+  /// Sees to it that there is a spare completion for a context; false when the completion queue has no room for it.
+  func findRoom(for context: ReceiveContext) -> Bool { contexts == nil ? findRoom() : context.findRoom() }
+
+  private func findRoom() -> Bool {
     if !hasSpareCompletion {
       hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserveUncounted() }
     }
     return hasSpareCompletion
+  }
+
+  /// The spare completion has become one.
+  @inline(__always)
+  func spendSpareCompletion(of context: ReceiveContext) {
+    hasSpareCompletion = false
+    context.hasSpareCompletion = false
   }
 
   // MARK: This side's operations
@@ -168,10 +180,11 @@ extension Port {
   private func operationCompleted(_ event: UnsafePointer<Event>) {
     let operation = OperationContext(event.pointee.cookie)
     if operation.isInternal { return internalOperationEnded(operation, event.pointee.status) }
+    if operation.number != 0 { return contextOperationEnded(operation, event) }
     if countsOperations { countOperation(operation.flags, event.pointee.length, isError: event.pointee.status != .ok) }
     if event.pointee.status == .ok { return operationSucceeded(operation) }
     outstanding &-= 1
-    operationFailed(operation, event.pointee.status)
+    operation.fail(event.pointee.status, binding.transmitQueue)
   }
 
   @inline(__always)
@@ -179,11 +192,7 @@ extension Port {
     // Those of which no success is reported end silently: what is neither is the provider's own.
     guard operation.flags & FI_COMPLETION != 0 else { return unreportedSuccess(operation) }
     outstanding &-= 1
-    binding.transmitQueue._withUnsafeGuaranteedRef {
-      $0.push(
-        context: operation.context, flags: operation.flags & ~FI_COMPLETION, length: 0, buffer: 0, data: 0, tag: 0,
-        source: UInt64.max)
-    }
+    operation.succeed(binding.transmitQueue)
   }
 
   @inline(never)
@@ -197,15 +206,6 @@ extension Port {
   func silentlyCompleted(_ count: Int) {
     outstanding &-= count
     binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve(count) }
-  }
-
-  @inline(never)
-  private func operationFailed(_ operation: OperationContext, _ status: TransportStatus) {
-    binding.transmitQueue._withUnsafeGuaranteedRef {
-      $0.pushError(
-        context: operation.context, flags: operation.flags & ~FI_COMPLETION, length: 0, buffer: 0, data: 0, tag: 0,
-        olen: 0, err: TransferError.code(status), provErrno: TransferError.providerCode(status), source: UInt64.max)
-    }
   }
 
   // MARK: Peers' access to memory regions
@@ -274,10 +274,10 @@ extension Port {
   @inline(__always)
   private func reportWrite(_ event: UnsafePointer<Event>) {
     guard event.pointee.flags.contains(.remoteData), takesRemoteWrites, hasSpareCompletion else { return }
-    hasSpareCompletion = false
+    let queue = takeWriteQueue()
     let source = source(of: event.pointee.connection)
-    if source == UInt64.max && reportsUnknownSources { return reportUnknownWriter(event) }
-    binding.receiveQueue._withUnsafeGuaranteedRef {
+    if source == UInt64.max && reportsUnknownSources { return reportUnknownWriter(event, to: queue) }
+    queue._withUnsafeGuaranteedRef {
       $0.push(
         context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
         length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0,
@@ -285,10 +285,18 @@ extension Port {
     }
   }
 
+  /// Where a write is told, with the spare completion.
+  @inline(__always)
+  private func takeWriteQueue() -> Unmanaged<CompletionQueue> {
+    if contexts != nil { return takeContextWriteQueue() }
+    hasSpareCompletion = false
+    return binding.receiveQueue
+  }
+
   @inline(never)
-  private func reportUnknownWriter(_ event: UnsafePointer<Event>) {
+  private func reportUnknownWriter(_ event: UnsafePointer<Event>, to queue: Unmanaged<CompletionQueue>) {
     let data = errorData(UInt64.max, event.pointee.connection)
-    binding.receiveQueue._withUnsafeGuaranteedRef {
+    queue._withUnsafeGuaranteedRef {
       $0.pushError(
         context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
         length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0, olen: 0,
@@ -309,7 +317,7 @@ extension Port {
 
   private func abort(_ region: UInt64, _ now: Instant) {
     regionTransfers.forEachTransfer(using: region) { name in
-      transport.abortTransfers(cookieFirst: name.first, now: now)
+      transport.abortTransfers(now: now) { $0.first == name.first }
     }
     drain(now)
   }

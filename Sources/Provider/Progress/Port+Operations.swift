@@ -24,10 +24,33 @@ package struct Pieces {
   }
 }
 
+/// What posts operations: a port, on behalf of an endpoint or its alias, or of one of its transmit contexts.
+package struct Sender: BitwiseCopyable {
+  let port: Unmanaged<Port>
+  /// The number of the transmit context, 0 for the port's own.
+  private let number: UInt64
+  /// Flags of operations whose call takes none, and what is added to the flags of the others.
+  package let flags: UInt64
+  package let messageFlags: UInt64
+
+  @inline(__always)
+  package init(port: Unmanaged<Port>, number: UInt64, flags: UInt64, messageFlags: UInt64) {
+    self.port = port
+    self.number = number
+    self.flags = flags | messageFlags
+    self.messageFlags = messageFlags
+  }
+
+  /// Most pieces of local and of remote memory in one operation.
+  @inline(__always)
+  package var iovLimit: Int { port._withUnsafeGuaranteedRef { $0.options.iovLimit } }
+  @inline(__always)
+  package var remoteIovLimit: Int { port._withUnsafeGuaranteedRef { $0.options.remoteIovLimit } }
+}
+
 // Operations that this side starts. All return 0 or a negative FI_E value, as their C functions do.
-extension Port {
-  /// Sends a message. `kind` is FI_MSG or FI_TAGGED, `flags` the flags of fi_sendmsg(3) with the endpoint's own merged
-  /// in.
+extension Sender {
+  /// Sends a message. `kind` is FI_MSG or FI_TAGGED, `flags` the flags of fi_sendmsg(3) with the sender's own merged in.
   @inline(__always)
   package func send(
     _ pieces: Pieces, to address: UInt64, kind: UInt64, tag: UInt64, data: UInt64, context: UInt, flags: UInt64
@@ -37,12 +60,16 @@ extension Port {
       operationFlags.insert(.buffered)
     }
     if kind == FI_TAGGED { operationFlags.insert(.tagged) }
-    let reported = OperationContext(context: context, flags: kind | FI_SEND | flags & FI_COMPLETION)
+    let reported = OperationContext(context: context, flags: kind | FI_SEND | flags & FI_COMPLETION | number)
     var operation = Operation(
       kind: .message, flags: operationFlags, slices: pieces.first, sliceCount: pieces.count, cookie: reported.cookie)
     operation.tag = tag
     operation.data = data
-    return start(operation, to: address, pieces, flags)
+    if address >> Self.namedAddressShift != 0 {
+      guard let context = namedContext(address) else { return Int(-FI_EINVAL) }
+      operation.context = context
+    }
+    return port._withUnsafeGuaranteedRef { $0.start(operation, by: number, to: address, pieces, flags) }
   }
 
   /// Writes to, or reads from, a peer's memory. The segments' lengths sum up to that of the pieces.
@@ -54,14 +81,27 @@ extension Port {
     let kind = direction == .read ? FI_RMA | FI_READ : FI_RMA | FI_WRITE
     // A read takes nothing along and is over when its data is here.
     let flags = direction == .read ? flags & ~(FI_INJECT | FI_REMOTE_CQ_DATA | FI_DELIVERY_COMPLETE) : flags
-    let reported = OperationContext(context: context, flags: kind | flags & FI_COMPLETION)
+    let reported = OperationContext(context: context, flags: kind | flags & FI_COMPLETION | number)
     var operation = Operation(
       kind: direction, flags: operationFlags(flags), slices: pieces.first, sliceCount: pieces.count,
       cookie: reported.cookie)
     operation.data = data
     operation.segments = segments
     operation.segmentCount = segmentCount
-    return start(operation, to: address, pieces, flags)
+    return port._withUnsafeGuaranteedRef { $0.start(operation, by: number, to: address, pieces, flags) }
+  }
+
+  /// Entries of the address vector are less; the number of a receive context stands above (fi_rx_addr).
+  @inline(__always)
+  private static var namedAddressShift: UInt64 { 48 }
+
+  /// Nil for one of the provider's own.
+  @inline(never)
+  private func namedContext(_ address: UInt64) -> UInt16? {
+    let context = port._withUnsafeGuaranteedRef {
+      $0.binding.addresses._withUnsafeGuaranteedRef { $0.receiveContext(address) }
+    }
+    return context < ReceiveContext.firstInternal ? context : nil
   }
 
   @inline(__always)
@@ -72,23 +112,25 @@ extension Port {
     if flags & FI_MATCH_COMPLETE != 0 { result.insert(.matchComplete) }
     if flags & FI_INJECT != 0 { result.insert(.inject) }
     if flags & FI_FENCE != 0 { result.insert(.fence) }
-    if (flags | countedFlags) & FI_COMPLETION == 0 { result.insert(.silent) }
+    if (flags | port._withUnsafeGuaranteedRef { $0.countedFlags }) & FI_COMPLETION == 0 { result.insert(.silent) }
     return result
   }
+}
 
+extension Port {
   @inline(__always)
-  private func start(_ operation: borrowing Operation, to address: UInt64, _ pieces: Pieces, _ flags: UInt64) -> Int {
+  fileprivate func start(
+    _ operation: borrowing Operation, by number: UInt64, to address: UInt64, _ pieces: Pieces, _ flags: UInt64
+  ) -> Int {
     let length = pieces.length
     guard length >= 0 && (flags & FI_INJECT == 0 || length <= options.injectSize) else { return Int(-FI_EINVAL) }
     guard options.hasTransmitQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
     guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
-    guard outstanding < transmitLimit || mayExceedLimit(),
-      binding.transmitQueue._withUnsafeGuaranteedRef({ $0.reserve() })
-    else { return tryAgain() }
+    guard reserve(number) else { return tryAgain() }
     guard transport.post(operation, on: connection) == .queued else {
-      binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() }
+      unreserve(number)
       return tryAgain()
     }
     outstanding &+= 1
@@ -97,6 +139,19 @@ extension Port {
     if !operation.flags.contains(.buffered) || length > transport.longestInRun { queuedWaiting &+= 1 }
     if flags & FI_MORE == 0 { flushIfDue() }
     return 0
+  }
+
+  /// Room for one more operation and for its completion; false when there is none.
+  @inline(__always)
+  private func reserve(_ number: UInt64) -> Bool {
+    if number != 0 { return reserve(inContext: number) }
+    return (outstanding < transmitLimit || mayExceedLimit())
+      && binding.transmitQueue._withUnsafeGuaranteedRef { $0.reserve() }
+  }
+
+  private func unreserve(_ number: UInt64) {
+    if number != 0 { return unreserve(inContext: number) }
+    binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() }
   }
 
   /// About what a frame has beside its payload.

@@ -25,12 +25,12 @@ extension Port {
       }
       context.assign(
         index, connection: connection, flags: event.pointee.flags, tag: event.pointee.tag, data: event.pointee.data)
-      hasSpareCompletion = false
+      spendSpareCompletion(of: context)
       let slices = context.receives.slices(index)
       let count = Int(context.receives[index].pointee.sliceCount)
       guard let payload = placeablePayload(event) else {
         receiveBegins(index, in: context)
-        return transport.accept(slices, count: count, cookie: TransferName.receive(index, of: 0))
+        return transport.accept(slices, count: count, cookie: TransferName.receive(index, of: context))
       }
       scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, count)
       context.complete(index, length: event.pointee.length, at: self, to: binding.receiveQueue)

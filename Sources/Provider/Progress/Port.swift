@@ -1,4 +1,5 @@
 import CFabric
+import CPlatform
 import Containers
 import Datagram
 import Transport
@@ -35,22 +36,23 @@ package final class Port {
     }
   }
 
-  let binding: Binding
+  private(set) var binding: Binding
   package let options: EndpointOptions
-  /// Flags of operations whose call takes none, and what is added to the flags of the others.
-  package private(set) var transmitFlags: UInt64
-  package let messageTransmitFlags: UInt64
-  /// What is counted at all; see Port+Counters.
+  /// What is counted at all, see Port+Counters; operations of transmit contexts too, whose ends are told one by one.
   let countsOperations: Bool
-  let countsRemotes: Bool
+  private(set) var countsRemotes: Bool
   /// FI_COMPLETION where every operation's end is counted and none may be silent, else 0.
   let countedFlags: UInt64
-  /// Context 0, where messages and receives meet; `ownContext` keeps it alive.
+  /// Context 0, where messages and receives meet; `ownContext` keeps it alive. Of a scalable endpoint nothing meets there.
   package let context: Unmanaged<ReceiveContext>
   private let ownContext: ReceiveContext
+  /// Of a scalable endpoint.
+  let contexts: Unmanaged<ContextTable>?
   let reportsUnknownSources: Bool
-  /// 1 if other ports have the same context 0, else 0.
-  let sharing: UInt16
+  /// Other ports have the same context 0.
+  let isSharing: Bool
+  /// 0 where messages without context are for `context`, and that for no other port's.
+  let routing: UInt16
   /// Receives of the shared context that messages of this port are arriving in.
   var sharedReceives = IndexList()
   var socket: UDPSocket
@@ -101,22 +103,22 @@ package final class Port {
   /// Room in the receive queue for a completion that no receive was posted for alone: of a write, or of one of the messages
   /// in a buffer for many.
   var hasSpareCompletion = false
-  let takesRemoteWrites: Bool
+  private(set) var takesRemoteWrites: Bool
   /// Completions come that nobody set room aside for: of such writes, of messages in a buffer for many, of
   /// receives in a shared context.
   var needsSpareCompletion: Bool
 
-  /// `shared`, `sharedTransmits`: contexts of several ports that are this one's as well; they outlive the port.
+  /// `shared`, `sharedTransmits`: contexts of several ports that are this one's as well; `contexts`: those of a scalable
+  /// endpoint. They outlive the port.
   package init(
     binding: Binding, options: EndpointOptions, socket: consuming UDPSocket, configuration: TransportConfiguration,
-    sharing shared: ReceiveContext? = nil, transmits sharedTransmits: SharedTransmitContext? = nil
+    sharing shared: ReceiveContext? = nil, transmits sharedTransmits: SharedTransmitContext? = nil,
+    contexts: ContextTable? = nil
   ) {
     self.binding = binding
     self.options = options
-    messageTransmitFlags = options.messageTransmitFlags
-    transmitFlags = options.transmitFlags | options.messageTransmitFlags
     reportsUnknownSources = options.reportsUnknownSources
-    countsOperations = binding.counters.countTransmits
+    countsOperations = binding.counters.countTransmits || contexts != nil
     // The counters of regions count through endpoints with this capability.
     countsRemotes = binding.counters.countRemotes || options.capabilities & FI_RMA_EVENT != 0
     countedFlags = countsOperations ? FI_COMPLETION : 0
@@ -128,19 +130,22 @@ package final class Port {
       shared
       ?? ReceiveContext(
         number: 0, engine: binding.engine, queue: binding.receiveQueue, counter: binding.counters.receive,
-        options: options, messages: configuration.inboundTransfers)
+        options: options, messages: contexts == nil ? configuration.inboundTransfers : 1)
     if binding.counters.receive != nil { ownContext.isCounted = true }
-    sharing = shared == nil ? 0 : 1
+    isSharing = shared != nil
+    self.contexts = contexts.map { .passUnretained($0) }
+    routing = shared == nil && contexts == nil ? 0 : 1
     self.sharedTransmits = sharedTransmits.map { .passUnretained($0) }
     transmitLimit = options.transmitQueueSize
     context = .passUnretained(ownContext)
     regionTransfers = RegionTransferTable(capacity: configuration.inboundTransfers + 4 * configuration.maximumReads)
     outgoing = .allocate(capacity: TransmitBatch.maximumTransmits)
-    takesRemoteWrites = options.hasReceiveQueue && options.capabilities & FI_REMOTE_WRITE != 0
+    takesRemoteWrites =
+      contexts == nil && options.hasReceiveQueue && options.capabilities & FI_REMOTE_WRITE != 0
     needsSpareCompletion = takesRemoteWrites || shared != nil
     ownContext.attach(self, messages: configuration.inboundTransfers)
     sharedTransmits?.attach(self)
-    if options.capabilities & FI_COLLECTIVE != 0 {
+    if options.capabilities & FI_COLLECTIVE != 0 && contexts == nil {
       let made = Collectives(self, messages: configuration.inboundTransfers)
       ownCollectives = made
       collectives = .passUnretained(made)
@@ -148,12 +153,6 @@ package final class Port {
   }
 
   deinit { outgoing.deallocate() }
-
-  /// Changes the flags of operations whose call takes none (FI_SETOPSFLAG).
-  package func setFlags(transmit: UInt64, receive: UInt64) {
-    transmitFlags = transmit | messageTransmitFlags
-    if sharing == 0 { ownContext.setFlags(receive) }
-  }
 
   package var descriptor: Int32 { socket.descriptor }
   package var localAddress: SocketAddress { socket.localAddress }
@@ -169,6 +168,14 @@ package final class Port {
     defer { unlock() }
     if let sharedTransmits { return sharedTransmits._withUnsafeGuaranteedRef { $0.operationsLeft } }
     return transmitLimit - outstanding
+  }
+
+  /// Peers' access to memory is counted, and told where it brings data, as one receive context of a scalable endpoint has
+  /// it; `counters` is empty and `isTold` false when that is closed.
+  func tellRemoteAccess(_ counters: BoundCounters, isTold: Bool) {
+    binding.counters = counters
+    countsRemotes = counters.countRemotes || options.capabilities & FI_RMA_EVENT != 0
+    takesRemoteWrites = isTold
   }
 
   /// Whether one more operation may be in flight than `transmitLimit` says.
@@ -188,6 +195,7 @@ package final class Port {
   var addressGeneration: UInt32 { binding.generation.pointee }
 
   /// The connection to an entry of the address vector; nil for an address that is not there.
+  /// Which of the peer's receive contexts the address names does not matter.
   @inline(__always)
   func connection(to address: UInt64) -> ConnectionIndex? {
     if let connection = peers.connection(to: address, generation: addressGeneration) { return connection }
@@ -195,7 +203,9 @@ package final class Port {
   }
 
   @inline(never)
-  private func lookUpConnection(_ address: UInt64) -> ConnectionIndex? {
+  private func lookUpConnection(_ name: UInt64) -> ConnectionIndex? {
+    let address = binding.addresses._withUnsafeGuaranteedRef { $0.number(of: name) }
+    if let connection = peers.connection(to: address, generation: addressGeneration) { return connection }
     guard let found = binding.addresses._withUnsafeGuaranteedRef({ $0.address(address) }) else { return nil }
     let connection = transport.connection(to: PeerAddress(words: found.words))
     if let key = binding.addresses._withUnsafeGuaranteedRef({ $0.authorization(of: address) }) {
@@ -226,6 +236,26 @@ package final class Port {
   package func startClosing() { transport.close(now: Clock.now()) }
 
   package var isDrained: Bool { transport.isDrained && batch.isEmpty }
+  /// No operation of the program, or of the provider for it, is under way.
+  var isIdle: Bool { outstanding + internalOutstanding == 0 }
+
+  /// Pumps until `isDone`, or for so many nanoseconds. The engine's lock is held, and released while this waits.
+  func linger(forAtMost time: UInt64, until isDone: () -> Bool) {
+    let deadline = Clock.now() &+ time
+    while !isDone() {
+      let now = Clock.now()
+      _ = pump(now)
+      if isDone() || now >= deadline { return }
+      let wake = min(nextTimeout, deadline, now &+ Self.longestPause)
+      unlock()
+      var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      if wake > now { _ = platform_poll(&entry, 1, Int32((wake - now + 999_999) / 1_000_000)) }
+      lock()
+    }
+  }
+
+  /// Nanoseconds.
+  private static var longestPause: UInt64 { 5_000_000 }
 
   /// Gives up the room that was set aside for completions which will not come (fi_close discards them silently).
   package func releaseReservations() {
@@ -233,8 +263,9 @@ package final class Port {
     outstanding = 0
     collectives?._withUnsafeGuaranteedRef { $0.releaseReservations() }
     sharedTransmits?._withUnsafeGuaranteedRef { $0.detach(self) }
-    if sharing != 0 { leaveShared() } else { ownContext.releaseReservations() }
-    if hasSpareCompletion { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
+    if isSharing { leaveShared() } else { ownContext.releaseReservations() }
+    // Each context of a scalable endpoint has its own.
+    if hasSpareCompletion && contexts == nil { binding.receiveQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     hasSpareCompletion = false
     regionTransfers.endAll(in: binding.domain)
   }

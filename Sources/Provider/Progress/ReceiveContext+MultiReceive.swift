@@ -9,18 +9,13 @@ import Transport
 // it. Each message has a completion of its own; FI_MULTI_RECV is set in the one after which nothing touches the buffer any
 // more, which is not the one of its last part when an earlier one takes longer to arrive.
 extension ReceiveContext {
-  /// Posts a buffer for many messages. Where the flag is the default of receives, tagged ones have it only with
-  /// FI_TAGGED_MULTI_RECV.
+  /// Posts a buffer for many messages.
   @inline(never)
   func receiveMany(
     _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
   ) -> Int {
     let isTagged = kind == FI_TAGGED
-    if isTagged && capabilities & FI_TAGGED_MULTI_RECV == 0 {
-      guard self.flags & FI_MULTI_RECV != 0 else { return Int(-FI_EOPNOTSUPP) }
-      return receive(
-        pieces, from: address, kind: kind, tag: tag, ignore: ignore, context: context, flags: flags & ~FI_MULTI_RECV)
-    }
+    if isTagged && capabilities & FI_TAGGED_MULTI_RECV == 0 { return Int(-FI_EOPNOTSUPP) }
     guard hasQueue else { return -Int(FI_ENOCQ) }
     guard pieces.count == 1 else { return Int(-FI_EINVAL) }
     lock()
@@ -28,7 +23,7 @@ extension ReceiveContext {
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
     guard let index = prepareReceive(pieces, kind, tag, context, flags, in: queue) else { return tryAgain() }
     if multi == nil { multi = MultiReceives(capacity: unexpected.capacity) }
-    port?._withUnsafeGuaranteedRef { $0.needsSpareCompletion = true }
+    port?._withUnsafeGuaranteedRef { $0.needSpareCompletion(for: self) }
     let entry = receives[index]
     entry.pointee.flags |= UInt32(FI_MULTI_RECV)
     entry.pointee.connection = wanted
@@ -82,7 +77,7 @@ extension ReceiveContext {
       if let index = receives.find(tagged: isTagged, tag: held.tag, from: held.connection) {
         let isMulti = receives[index].pointee.isMulti
         let hasRoom = !isMulti && !isShared
-        if hasRoom || held.port.unsafelyUnwrapped._withUnsafeGuaranteedRef({ $0.findRoom() }) {
+        if hasRoom || held.port.unsafelyUnwrapped._withUnsafeGuaranteedRef({ $0.findRoom(for: self) }) {
           if !isMulti { receives.unlink(index) }
           _ = hand(message, to: index, hasRoom: hasRoom, now)
         } else {
@@ -106,7 +101,7 @@ extension ReceiveContext {
       buffer: index, port: .passUnretained(port), connection: found.sender, flags: found.flags, tag: found.tag,
       data: found.data)
     place(&packed, found.length, at: port)
-    let name = TransferName.packed(multi.add(packed), of: number)
+    let name = TransferName.packed(multi.add(packed), of: self)
     withUnsafePointer(to: packed.place) {
       port.transport.acceptHeld(found.handle, $0, count: 1, cookie: name, now: now)
     }
@@ -124,7 +119,7 @@ extension ReceiveContext {
       tag: event.pointee.tag, data: event.pointee.data)
     place(&packed, length, at: port)
     guard let payload = port.placeablePayload(event) else {
-      let name = TransferName.packed(multi.add(packed), of: number)
+      let name = TransferName.packed(multi.add(packed), of: self)
       return withUnsafePointer(to: packed.place) { port.transport.accept($0, count: 1, cookie: name) }
     }
     if packed.place.count > 0 { memcpy(packed.place.base!, payload, packed.place.count) }
@@ -139,7 +134,7 @@ extension ReceiveContext {
     entry.pointee.slice.base = entry.pointee.slice.base.map { $0 + count }
     entry.pointee.slice.count -= count
     entry.pointee.messages += 1
-    port.hasSpareCompletion = false
+    port.spendSpareCompletion(of: self)
     if entry.pointee.slice.count == 0 || UInt(entry.pointee.slice.count) < UInt(bitPattern: minimumMultiReceive) {
       entry.pointee.bufferState = .used
       receives.unlink(message.buffer)

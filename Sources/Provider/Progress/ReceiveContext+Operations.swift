@@ -90,12 +90,12 @@ extension ReceiveContext {
   func hand(_ message: UInt32, to index: UInt32, hasRoom: Bool, _ now: Instant) -> Bool {
     let found = unexpected[message].pointee
     let port = found.port.unsafelyUnwrapped
-    if !hasRoom && !port._withUnsafeGuaranteedRef({ $0.findRoom() }) { return false }
+    if !hasRoom && !port._withUnsafeGuaranteedRef({ $0.findRoom(for: self) }) { return false }
     if receives[index].pointee.isMulti {
       port._withUnsafeGuaranteedRef { pack(message, into: index, at: $0, now) }
       return true
     }
-    if !hasRoom { port._withUnsafeGuaranteedRef { $0.hasSpareCompletion = false } }
+    if !hasRoom { port._withUnsafeGuaranteedRef { $0.spendSpareCompletion(of: self) } }
     unexpected.unlink(message)
     unexpected.free(message)
     assign(index, connection: found.sender, flags: found.flags, tag: found.tag, data: found.data)
@@ -103,7 +103,7 @@ extension ReceiveContext {
       if isShared { $0.receiveBegins(index, in: self) }
       $0.transport.acceptHeld(
         found.handle, receives.slices(index), count: Int(receives[index].pointee.sliceCount),
-        cookie: TransferName.receive(index, of: number), now: now)
+        cookie: TransferName.receive(index, of: self), now: now)
     }
     return true
   }
@@ -176,7 +176,7 @@ extension ReceiveContext {
     }
   }
 
-  private func discard(_ message: UInt32) {
+  func discard(_ message: UInt32) {
     let found = unexpected[message].pointee
     unexpected.unlink(message)
     unexpected.free(message)

@@ -10,7 +10,8 @@ from checks.common import require, require_equal
 ALIASES = {"udp": ("FI_PROTO_UDP", 0), "udp;ofi_rxd": ("FI_PROTO_RXD", 1), "tcp": ("FI_PROTO_XNET", 1),
            "tcp;ofi_rxm": ("FI_PROTO_RXM", 1), "sockets": ("FI_PROTO_SOCK_TCP", 2)}
 # Where this library offers more than upstream's tcp.
-OFFERED = {"dom.mr_iov_limit": 4, "dom.max_ep_stx_ctx": 32768, "dom.max_ep_srx_ctx": 32768}
+OFFERED = {"dom.mr_iov_limit": 4, "dom.max_ep_stx_ctx": 32768, "dom.max_ep_srx_ctx": 32768,
+           "dom.max_ep_tx_ctx": 256, "dom.max_ep_rx_ctx": 256}
 PARTS = {"tx": "tx", "rx": "rx", "ep": "ep", "dom": "domain"}
 
 

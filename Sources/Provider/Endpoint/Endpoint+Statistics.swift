@@ -1,10 +1,10 @@
 import Transport
 
-extension Port {
+extension Endpoint {
   /// Writes what the endpoint has carried and what it took to the log: one line under FI_LOG_LEVEL=info, when the endpoint
   /// closes. Bytes are of UDP payload, headers of the protocol included. The engine's lock is held.
-  func logStatistics() {
-    let statistics = transport.statistics
+  func logStatistics(of port: Port) {
+    let statistics = port.transport.statistics
     Log.write(.info, .endpointControl, function: "fi_close") { text in
       text.append(decimal: statistics.bytesSent)
       text.append(" bytes in " as StaticString)
