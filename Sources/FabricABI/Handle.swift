@@ -26,6 +26,7 @@ extension lfp_av: Handle { typealias Object = AddressVector }
 extension lfp_av_set: Handle { typealias Object = AddressSet }
 extension lfp_mr: Handle { typealias Object = MemoryRegion }
 extension lfp_ep: Handle { typealias Object = Endpoint }
+extension lfp_profile: Handle { typealias Object = Profile }
 extension lfp_mc: Handle { typealias Object = GroupMembership }
 extension lfp_tx_ctx: Handle { typealias Object = TransmitContext }
 extension lfp_rx_ctx: Handle { typealias Object = NamedReceiveContext }

@@ -78,7 +78,7 @@ private func domain_control(
 
 nonisolated(unsafe) private var domainBaseOps = fi_ops(
   size: MemoryLayout<fi_ops>.size, close: domain_close, bind: domain_bind, control: domain_control,
-  ops_open: no_ops_open, tostr: no_tostr, ops_set: no_ops_set)
+  ops_open: domain_ops_open, tostr: no_tostr, ops_set: no_ops_set)
 
 nonisolated(unsafe) private var domainOps = fi_ops_domain(
   size: MemoryLayout<fi_ops_domain>.size, av_open: domain_av_open, cq_open: domain_cq_open,

@@ -78,6 +78,9 @@ private func ep_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
   if endpoint.hasGroups {
     return FabricError.busy.because(.endpointControl, "the endpoint is still a member of groups", in: "fi_close").result
   }
+  if endpoint.hasProfile {
+    return FabricError.busy.because(.endpointControl, "a profile of the endpoint is open", in: "fi_close").result
+  }
   if endpoint.hasOpenContexts {
     return FabricError.busy.because(.endpointControl, "contexts of the endpoint are open", in: "fi_close").result
   }
@@ -111,12 +114,16 @@ private func ep_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePoi
   }
 }
 
-/// fi_endpoint(3), fi_enable; fi_control(3), and fi_ep_alias
+/// fi_endpoint(3), fi_enable; fi_control(3), fi_ep_alias, and FI_GET_FD as fi_tcp(7) has it
 private func ep_control(
   _ fid: UnsafeMutablePointer<fid>?, _ command: Int32, _ argument: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
     let endpoint = object(fid, lfp_ep.self)
+    if Int(command) == Int(FI_GET_FD) {
+      guard let argument else { throw .invalidArgument.because(.endpointControl, "no place for it", in: "fi_control") }
+      return argument.storeBytes(of: endpoint.descriptor, as: Int32.self)
+    }
     guard Int(command) == Int(FI_ENABLE) else {
       let flags = DefaultFlags(transmit: endpoint.type.transmitFlags, receive: endpoint.type.receiveFlags)
       return try controlOperations(fid, command, argument, flags)
@@ -149,7 +156,7 @@ private func openDataPath(_ handle: UnsafeMutablePointer<lfp_ep>, of endpoint: E
 }
 
 nonisolated(unsafe) private var endpointBaseOps = fi_ops(
-  size: MemoryLayout<fi_ops>.size, close: ep_close, bind: ep_bind, control: ep_control, ops_open: no_ops_open,
+  size: MemoryLayout<fi_ops>.size, close: ep_close, bind: ep_bind, control: ep_control, ops_open: ep_ops_open,
   tostr: no_tostr, ops_set: no_ops_set)
 
 // MARK: fi_ops_ep

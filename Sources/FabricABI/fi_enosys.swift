@@ -1,4 +1,5 @@
 import CFabric
+import Provider
 
 // What is not built answers -FI_ENOSYS, from here: single functions for tables that are partly built, whole tables for
 // kinds of operations that are not offered at all or not on some endpoints. No slot of any table is ever NULL, because
@@ -10,16 +11,22 @@ var notBuilt: Int32 { -FI_ENOSYS }
 // MARK: Any object
 
 func no_bind(_: UnsafeMutablePointer<fid>?, _: UnsafeMutablePointer<fid>?, _: UInt64) -> Int32 { notBuilt }
-func no_control(_: UnsafeMutablePointer<fid>?, _: Int32, _: UnsafeMutableRawPointer?) -> Int32 { notBuilt }
+func no_control(_: UnsafeMutablePointer<fid>?, _: Int32, _: UnsafeMutableRawPointer?) -> Int32 {
+  FabricError.notImplemented.because(.core, "the object has no such command", in: "fi_control").result
+}
 func no_ops_open(
   _: UnsafeMutablePointer<fid>?, _: UnsafePointer<CChar>?, _: UInt64,
   _: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
+) -> Int32 {
+  FabricError.notImplemented.because(.core, "the object has no such interface", in: "fi_open_ops").result
+}
 func no_tostr(_: UnsafePointer<fid>?, _: UnsafeMutablePointer<CChar>?, _: Int) -> Int32 { notBuilt }
 func no_ops_set(
   _: UnsafeMutablePointer<fid>?, _: UnsafePointer<CChar>?, _: UInt64, _: UnsafeMutableRawPointer?,
   _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
+) -> Int32 {
+  FabricError.notImplemented.because(.core, "the object has no such callbacks", in: "fi_set_ops").result
+}
 
 // MARK: Fabrics
 

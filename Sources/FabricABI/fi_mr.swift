@@ -97,7 +97,8 @@ private func mr_bind(
   _ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64
 ) -> Int32 {
   switch bfid?.pointee.fclass {
-  case Int(FI_CLASS_EP): return flags == 0 ? 0 : refuse("unknown flags", .badFlags, in: "fi_mr_bind")
+  case Int(FI_CLASS_EP), Int(FI_CLASS_SEP), Int(FI_CLASS_TX_CTX), Int(FI_CLASS_RX_CTX):
+    return flags == 0 ? 0 : refuse("unknown flags", .badFlags, in: "fi_mr_bind")
   case Int(FI_CLASS_CNTR):
     return status { () throws(FabricError) in
       try object(fid, lfp_mr.self).bind(object(bfid, lfp_cntr.self), flags: flags)

@@ -157,6 +157,7 @@ extension TransportEndpoint {
       beginReceiving(connection)
     }
     connection.pointee.needsAccept = true
+    statistics.accepts += 1
     learnPeer(connection, index: header.connection, session: header.session, header.parameters, now: now)
     connection.pointee.sessionAuthorization = header.authorization
     return connection
@@ -165,6 +166,7 @@ extension TransportEndpoint {
   /// Turns a CONFIRM down. Its initiator may try again unless the session is one that had begun and ended.
   private mutating func reject(_ header: ConfirmHeader, _ source: PeerAddress) -> UnsafeMutablePointer<Connection>? {
     unknown()
+    statistics.rejections += 1
     let isOver = findConnection(source).map { self[$0].pointee.endedSession == header.session } ?? false
     answers.append(
       Answer(
@@ -175,6 +177,7 @@ extension TransportEndpoint {
   /// Turns a CONFIRM down whose key is none of this side's: another job's.
   private mutating func refuse(_ header: ConfirmHeader, _ source: PeerAddress) -> UnsafeMutablePointer<Connection>? {
     unknown()
+    statistics.rejections += 1
     answers.append(
       Answer(
         kind: .reset, address: source, connection: header.connection, session: header.session, isUnauthorized: true))

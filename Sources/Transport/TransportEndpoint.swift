@@ -122,6 +122,16 @@ public struct TransportEndpoint: ~Copyable {
     acknowledgedRuns.deallocate()
   }
 
+  /// Sessions that are established.
+  package var sessionCount: Int {
+    var count = 0
+    for index in 0..<connectionCount where connections[index].pointee.state == .established { count += 1 }
+    return count
+  }
+
+  /// Bytes of the pool of buffers, in use or kept.
+  package var bufferBytes: Int { buffers.reserved }
+
   /// Frames that payload leaves free, so that what must be answered can be.
   static func controlReserve(_ configuration: TransportConfiguration) -> Int {
     2 * configuration.inboundTransfers + 1024

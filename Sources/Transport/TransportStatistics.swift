@@ -18,7 +18,10 @@ package struct TransportStatistics: BitwiseCopyable {
   package var unknown: UInt64 = 0
   /// Packets dropped, to come again, because a slab was exhausted or a peer went beyond its credit.
   package var droppedForRoom: UInt64 = 0
+  /// Sessions that this side asked for, those of peers that it took, and handshakes of peers that it turned down.
   package var handshakes: UInt64 = 0
+  package var accepts: UInt64 = 0
+  package var rejections: UInt64 = 0
   package var failures: UInt64 = 0
   /// Ordered frames that had to wait for their turn.
   package var stagedFrames: UInt64 = 0
@@ -28,6 +31,28 @@ package struct TransportStatistics: BitwiseCopyable {
   package var timersExamined: UInt64 = 0
 
   package init() {}
+
+  /// Those of several endpoints together.
+  package static func += (left: inout TransportStatistics, right: TransportStatistics) {
+    left.packetsSent += right.packetsSent
+    left.packetsReceived += right.packetsReceived
+    left.bytesSent += right.bytesSent
+    left.bytesReceived += right.bytesReceived
+    left.retransmittedFrames += right.retransmittedFrames
+    left.packetsLost += right.packetsLost
+    left.spuriousLosses += right.spuriousLosses
+    left.probeTimeouts += right.probeTimeouts
+    left.duplicates += right.duplicates
+    left.malformed += right.malformed
+    left.unknown += right.unknown
+    left.droppedForRoom += right.droppedForRoom
+    left.handshakes += right.handshakes
+    left.accepts += right.accepts
+    left.rejections += right.rejections
+    left.failures += right.failures
+    left.stagedFrames += right.stagedFrames
+    left.timersExamined += right.timersExamined
+  }
 }
 
 /// How many elements of an endpoint's slabs are in use.

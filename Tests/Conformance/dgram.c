@@ -44,12 +44,14 @@ CASE(offers_no_more_than_datagrams_do) {
   for (int i = 0; i < 4; i++) {
     struct fi_info *hints = new_hints(), *info = NULL;
     hints->ep_attr->type = FI_EP_DGRAM;
+    hints->ep_attr->protocol = FI_PROTO_UDP;
     hints->caps = caps[i];
     assert_returns(fi_getinfo(DEFAULT_VERSION, "127.0.0.1", NULL, FI_SOURCE, hints, &info), -FI_ENODATA);
     fi_freeinfo(hints);
   }
   struct fi_info *hints = new_hints(), *info = NULL;
   hints->ep_attr->type = FI_EP_DGRAM;
+  hints->ep_attr->protocol = FI_PROTO_UDP;
   hints->ep_attr->rx_ctx_cnt = FI_SHARED_CONTEXT;
   assert_returns(fi_getinfo(DEFAULT_VERSION, "127.0.0.1", NULL, FI_SOURCE, hints, &info), -FI_ENODATA);
   hints->ep_attr->rx_ctx_cnt = 1;
@@ -446,6 +448,56 @@ CASE(no_other_operations) {
   char byte = 0;
   assert_returns(fi_senddata(pair.a.ep, &byte, 1, NULL, 5, pair.to_b, NULL), -FI_ENOSYS);
   assert_returns(fi_injectdata(pair.a.ep, &byte, 1, 5, pair.to_b), -FI_ENOSYS);
+  pair_close(&pair);
+}
+
+// What plain datagrams have no place for needs another protocol.
+static struct fi_info *find_carried(void (*ask)(struct fi_info *hints)) {
+  struct fi_info *hints = new_hints(), *info = NULL;
+  hints->ep_attr->type = FI_EP_DGRAM;
+  ask(hints);
+  int result = fi_getinfo(DEFAULT_VERSION, "127.0.0.1", NULL, FI_SOURCE, hints, &info);
+  fi_freeinfo(hints);
+  if (result == -FI_ENODATA) unsupported("datagrams with more than bytes");
+  assert_success(result);
+  assert_int_equal(info->ep_attr->type, FI_EP_DGRAM);
+  assert_true(info->ep_attr->protocol != FI_PROTO_UDP);
+  return info;
+}
+
+static void ask_shared_contexts(struct fi_info *hints) {
+  hints->ep_attr->tx_ctx_cnt = hints->ep_attr->rx_ctx_cnt = FI_SHARED_CONTEXT;
+}
+
+CASE(shared_contexts_are_offered_by_another_protocol) {
+  struct fi_info *info = find_carried(ask_shared_contexts);
+  assert_int_equal(info->ep_attr->tx_ctx_cnt, FI_SHARED_CONTEXT);
+  assert_int_equal(info->ep_attr->rx_ctx_cnt, FI_SHARED_CONTEXT);
+  fi_freeinfo(info);
+}
+
+static void ask_remote_data(struct fi_info *hints) { hints->domain_attr->cq_data_size = 4; }
+
+CASE(remote_cq_data_is_offered_by_another_protocol) {
+  struct fi_info *info = find_carried(ask_remote_data);
+  assert_true(info->domain_attr->cq_data_size >= 4);
+  fi_freeinfo(info);
+}
+
+CASE(tagged_datagrams_carry_remote_cq_data) {
+  struct pair pair;
+  pair_open(&pair, &(struct setup){.caps = FI_MSG | FI_TAGGED, .ep_type = FI_EP_DGRAM});
+  char in[5] = "";
+  post(fi_trecv(pair.b.ep, in, sizeof in, NULL, FI_ADDR_UNSPEC, 7, 0, &slot[1]));
+  post(fi_tsenddata(pair.a.ep, "tagged", 5, NULL, 0x5a5a, pair.to_b, 7, &slot[2]));
+  struct fi_cq_tagged_entry entry;
+  wait_completion(pair.b.rx_cq, &entry);
+  assert_ptr_equal(entry.op_context, &slot[1]);
+  assert_int_equal(entry.tag, 7);
+  assert_int_equal(entry.data, 0x5a5a);
+  assert_int_equal(entry.flags & FI_REMOTE_CQ_DATA, FI_REMOTE_CQ_DATA);
+  assert_memory_equal(in, "tagge", 5);
+  wait_for(pair.a.tx_cq, &slot[2]);
   pair_close(&pair);
 }
 

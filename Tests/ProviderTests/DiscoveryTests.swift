@@ -89,9 +89,20 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     for caps in [FI_TAGGED, FI_RMA, FI_ATOMIC, FI_DIRECTED_RECV] {
       let other = try Hints()
       other.endpoint.pointee.type = FI_EP_DGRAM
+      other.endpoint.pointee.protocol = UInt32(FI_PROTO_UDP)
       other.info.pointee.caps = FI_MSG | caps
       #expect(code { () throws(FabricError) in _ = try Entries(hints: other) } == -FI_ENODATA)
     }
+  }
+
+  @Test func datagramsWithMoreThanBytesAreCarriedByTheTransport() throws {
+    let hints = try Hints()
+    hints.endpoint.pointee.type = FI_EP_DGRAM
+    hints.domain.pointee.cq_data_size = 4
+    let entries = try Entries(hints: hints)
+    #expect(entries.all.allSatisfy { $0.ep_attr.pointee.type == FI_EP_DGRAM })
+    #expect(entries.all.allSatisfy { $0.ep_attr.pointee.protocol == Capabilities.endpointProtocol })
+    #expect(entries.first.domain_attr.pointee.cq_data_size >= 4)
   }
 
   @Test func oneEntryPerInterfaceAndFamilyWithLoopbackLast() throws {

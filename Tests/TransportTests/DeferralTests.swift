@@ -129,7 +129,7 @@ import Transport
       #expect(bench.status(write) == .timedOut)
       bench.network.filter = nil
     } else {
-      bench.host(1).endpoint.abortTransfers(cookieFirst: 0, now: bench.network.now)
+      bench.host(1).endpoint.abortTransfers(now: bench.network.now) { $0.first == 0 }
       bench.host(1).schedule(at: bench.network.now, bench.network)
       bench.network.filter = nil
       bench.network.run(maximumSteps: 1_000_000)

@@ -219,6 +219,13 @@ final class Bench {
   /// The memory of the operation posted last but `index`.
   func source(last index: Int = 0) -> [UInt8] { Array(sources[sources.count - 1 - index]) }
 
+  /// The program uses the memory of its operations, all but one, for something else.
+  func spoilSources(butFor id: UInt64? = nil) {
+    for (index, source) in sources.enumerated() where id != UInt64(index + 1) {
+      source.initializeMemory(as: UInt8.self, repeating: 0xEE)
+    }
+  }
+
   func status(_ id: UInt64?, at host: Int = 0) -> TransportStatus? {
     recorders[host].completions.first { $0.id == id }?.status
   }

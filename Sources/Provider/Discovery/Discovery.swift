@@ -28,7 +28,11 @@ package enum Discovery {
       aliases: configuration.answersAliases)
     var willing: [(name: ProviderName, type: EndpointType)] = []
     for name in names {
-      for type in types(of: name, hints) where isWilling(name, type, hints, version) { willing.append((name, type)) }
+      var listed: fi_ep_type?
+      for type in types(of: name, hints) where type.number != listed && isWilling(name, type, hints, version) {
+        willing.append((name, type))
+        listed = type.number
+      }
     }
     guard !willing.isEmpty else { throw .noData }
     let request = try AddressRequest(
@@ -69,9 +73,9 @@ package enum Discovery {
   /// reason is told.
   private static func types(of name: ProviderName, _ hints: UnsafePointer<fi_info>?) -> [EndpointType] {
     let offered = EndpointType.offered(as: name)
-    guard let type = hints?.pointee.ep_attr?.pointee.type, let wanted = EndpointType(type), offered.contains(wanted)
-    else { return offered }
-    return [wanted]
+    guard let type = hints?.pointee.ep_attr?.pointee.type else { return offered }
+    let wanted = offered.filter { $0.number == type }
+    return wanted.isEmpty ? offered : wanted
   }
 
   private static func isWilling(

@@ -12,13 +12,19 @@ package enum EndpointType: Equatable {
   case msg
   /// FI_EP_DGRAM: plain datagrams, which may be lost.
   case dgram
+  /// FI_EP_DGRAM too, for what plain datagrams have no place for: remote CQ data, tags, shared contexts. Carried by the
+  /// transport, so nothing is lost either.
+  case carriedDgram
 
-  /// The type with a number of `fi_ep_type`; nil for FI_EP_UNSPEC and others that there are not.
-  package init?(_ number: fi_ep_type) {
+  /// The type with a number of `fi_ep_type` that speaks a protocol of `endpointProtocol(as:)`; nil for FI_EP_UNSPEC and
+  /// others that there are not.
+  package init?(_ number: fi_ep_type, protocol endpointProtocol: UInt32) {
     switch number {
     case FI_EP_RDM: self = .rdm
     case FI_EP_MSG: self = .msg
-    case FI_EP_DGRAM: self = .dgram
+    case FI_EP_DGRAM:
+      let isPlain = endpointProtocol == UInt32(FI_PROTO_UDP) || endpointProtocol == UInt32(FI_PROTO_UNSPEC)
+      self = isPlain ? .dgram : .carriedDgram
     default: return nil
     }
   }
@@ -27,16 +33,18 @@ package enum EndpointType: Equatable {
     switch self {
     case .rdm: FI_EP_RDM
     case .msg: FI_EP_MSG
-    case .dgram: FI_EP_DGRAM
+    case .dgram, .carriedDgram: FI_EP_DGRAM
     }
   }
 
   // MARK: Offers
 
-  /// The types that fi_getinfo lists under a provider's name, the first one first.
+  /// The types that fi_getinfo lists under a provider's name, the first one first; of those with the same number only the
+  /// first that does.
   package static func offered(as name: ProviderName) -> [EndpointType] {
     switch name {
-    case .polyfill, .sockets: [.rdm, .dgram]
+    case .polyfill: [.rdm, .dgram, .carriedDgram]
+    case .sockets: [.rdm, .carriedDgram]
     case .tcp: [.rdm]
     case .udp: [.dgram, .rdm]
     case .tcpRxm, .udpRxd: [.rdm]
@@ -63,7 +71,7 @@ package enum EndpointType: Equatable {
   /// What transmits: ops that an endpoint initiates.
   package var transmit: UInt64 {
     switch self {
-    case .rdm: Capabilities.transmit
+    case .rdm, .carriedDgram: Capabilities.transmit
     case .msg: Capabilities.transmit & ~Self.needsAddressVector
     case .dgram: FI_MSG | FI_SEND | FI_MULTICAST
     }
@@ -72,7 +80,7 @@ package enum EndpointType: Equatable {
   /// What an endpoint is the target of.
   package var receive: UInt64 {
     switch self {
-    case .rdm: Capabilities.receive
+    case .rdm, .carriedDgram: Capabilities.receive
     case .msg: Capabilities.receive & ~Self.needsAddressVector
     case .dgram: FI_MSG | FI_RECV | FI_SOURCE
     }

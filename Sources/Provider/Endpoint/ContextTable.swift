@@ -80,14 +80,18 @@ package final class ContextTable {
     receivesOpen -= 1
   }
 
-  /// Where messages for a context meet their receives, made by `make` if there is nothing yet, which is told its turn, from
-  /// 1 on; nil for an index that the endpoint has not, and for a context that is closed.
-  func receiver(_ index: Int, _ make: (UInt64) -> ReceiveContext) -> Unmanaged<ReceiveContext>? {
+  /// Where messages for a context meet their receives, made if there is nothing yet; nil for an index that the endpoint has
+  /// not, and for a context that is closed.
+  @inline(never)
+  func receiver(_ number: UInt16, of port: Port) -> Unmanaged<ReceiveContext>? {
+    let index = Int(number)
     guard index < receiveCount else { return nil }
     if let context = receives[index].context { return context }
     if receives[index].wasClosed && !receives[index].isOpen { return nil }
     turns += 1
-    let made = Unmanaged.passRetained(make(turns))
+    let made = Unmanaged.passRetained(
+      ReceiveContext(
+        number: number, turn: turns, of: port, messages: port.transport.configuration.inboundTransfers))
     receives[index].context = made
     return made
   }

@@ -21,6 +21,10 @@ package final class Endpoint {
   package private(set) var portReference: Unmanaged<Port>?
   /// Of a scalable endpoint.
   package let contexts: ContextTable?
+  /// What is open of fi_profile(3).
+  var profile: Unmanaged<Profile>? {
+    didSet { port?.profile = profile }
+  }
   /// Likewise, of a datagram endpoint.
   var datagramPort: DatagramPort?
   package internal(set) var datagramPortReference: Unmanaged<DatagramPort>?
@@ -73,6 +77,8 @@ package final class Endpoint {
     domain.engine.unlock()
   }
 
+  /// A profile is open: such an endpoint cannot be closed.
+  package var hasProfile: Bool { profile != nil }
   package var isEnabled: Bool { contexts?.isEnabled ?? hasStarted }
   /// There is a port, which a scalable endpoint has once the first of its contexts is enabled.
   var hasStarted: Bool { port != nil || datagramPort != nil }
@@ -89,7 +95,7 @@ package final class Endpoint {
     guard let endpoint = info.pointee.ep_attr?.pointee, let transmit = info.pointee.tx_attr?.pointee,
       let receive = info.pointee.rx_attr?.pointee
     else { throw .invalidArgument }
-    guard let type = EndpointType(endpoint.type), type == .rdm || type == .dgram,
+    guard let type = EndpointType(endpoint.type, protocol: endpoint.protocol), type != .msg,
       info.pointee.caps & ~type.all == 0
     else {
       throw .invalidArgument
@@ -295,6 +301,7 @@ package final class Endpoint {
     let made = Port(
       binding: binding, options: options, socket: socket.take()!, configuration: configuration,
       sharing: sharedReceives?.context, transmits: sharedTransmits, contexts: contexts)
+    made.profile = profile
     port = made
     portReference = .passUnretained(made)
     do throws(FabricError) {
@@ -400,6 +407,13 @@ package final class Endpoint {
     if let port { return port.localAddress }
     if let datagramPort { return datagramPort.localAddress }
     return socket?.localAddress ?? SocketAddress()
+  }
+
+  /// The socket, which is the endpoint's: FI_GET_FD of fi_control. Programs may set its options.
+  package var descriptor: Int32 {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    return port?.descriptor ?? datagramPort?.socket.descriptor ?? socket?.descriptor ?? -1
   }
 
   /// Moves the endpoint to another address. Throws FI_EOPBADSTATE once it is enabled, FI_EINVAL for another family,

@@ -39,12 +39,7 @@ extension Port {
 
   /// Where messages for a context meet their receives; nil for one that there is not.
   func receiver(_ number: UInt16) -> Unmanaged<ReceiveContext>? {
-    guard contexts != nil else { return nil }
-    return withContexts {
-      $0.receiver(Int(number)) {
-        ReceiveContext(number: number, turn: $0, of: self, messages: transport.configuration.inboundTransfers)
-      }
-    }
+    contexts.flatMap { $0._withUnsafeGuaranteedRef { $0.receiver(number, of: self) } }
   }
 
   /// The context, possibly closed, that a transfer's name was made with.

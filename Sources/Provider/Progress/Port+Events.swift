@@ -90,6 +90,7 @@ extension Port {
     if let sender { entry.pointee.connection = sender }
     entry.pointee.handle = transport.hold(cookie: TransferName.unexpected(index, of: context))
     context.unexpected.append(index)
+    noteUnexpected(isNew: true)
   }
 
   /// Goes on after receives took messages that came before them.
@@ -105,6 +106,7 @@ extension Port {
     withContext(event.pointee.cookie) { context, _ in
       context.unexpected.unlink(index)
       context.unexpected.free(index)
+      noteUnexpected(isNew: false)
     }
   }
 

@@ -53,6 +53,8 @@ package final class Port {
   let isSharing: Bool
   /// 0 where messages without context are for `context`, and that for no other port's.
   let routing: UInt16
+  /// Of the endpoint, if there is one.
+  var profile: Unmanaged<Profile>?
   /// Receives of the shared context that messages of this port are arriving in.
   var sharedReceives = IndexList()
   var socket: UDPSocket

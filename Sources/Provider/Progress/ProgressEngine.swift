@@ -22,6 +22,9 @@ package final class ProgressEngine {
   /// Rounds in a row in which no socket had anything.
   private var emptyRounds: UInt32 = 0
 
+  /// Of the domain, if there is one.
+  var profile: Unmanaged<Profile>?
+
   /// Thresholds that the domain's counters have reached. Protected by the lock.
   package var reached = ReachedThresholds()
 
@@ -112,6 +115,11 @@ package final class ProgressEngine {
       if port.hotDescriptor >= 0 { waiter?.remove(port.hotDescriptor) }
       return
     }
+  }
+
+  /// Calls `body` with all ports but those of datagram endpoints. The caller holds the lock.
+  func forEachPort(_ body: (Port) -> Void) {
+    for index in 0..<portCount { ports[index]._withUnsafeGuaranteedRef(body) }
   }
 
   /// Includes a datagram endpoint's port, as ``add(_:)`` does.

@@ -97,6 +97,7 @@ extension ReceiveContext {
     let found = unexpected[message].pointee
     unexpected.unlink(message)
     unexpected.free(message)
+    port.noteUnexpected(isNew: false)
     var packed = PackedMessage(
       buffer: index, port: .passUnretained(port), connection: found.sender, flags: found.flags, tag: found.tag,
       data: found.data)

@@ -100,6 +100,7 @@ extension ReceiveContext {
     unexpected.free(message)
     assign(index, connection: found.sender, flags: found.flags, tag: found.tag, data: found.data)
     port._withUnsafeGuaranteedRef {
+      $0.noteUnexpected(isNew: false)
       if isShared { $0.receiveBegins(index, in: self) }
       $0.transport.acceptHeld(
         found.handle, receives.slices(index), count: Int(receives[index].pointee.sliceCount),
@@ -180,7 +181,10 @@ extension ReceiveContext {
     let found = unexpected[message].pointee
     unexpected.unlink(message)
     unexpected.free(message)
-    found.port.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.transport.discardHeld(found.handle, now: Clock.now()) }
+    found.port.unsafelyUnwrapped._withUnsafeGuaranteedRef {
+      $0.noteUnexpected(isNew: false)
+      $0.transport.discardHeld(found.handle, now: Clock.now())
+    }
   }
 
   /// Cancels the oldest waiting receive with a context; what is already being received cannot be stopped.
