@@ -25,6 +25,7 @@ extension lfp_poll: Handle { typealias Object = PollSet }
 extension lfp_av: Handle { typealias Object = AddressVector }
 extension lfp_mr: Handle { typealias Object = MemoryRegion }
 extension lfp_ep: Handle { typealias Object = Endpoint }
+extension lfp_pep: Handle { typealias Object = PassiveEndpoint }
 extension lfp_profile: Handle { typealias Object = Profile }
 extension lfp_mc: Handle { typealias Object = GroupMembership }
 extension lfp_tx_ctx: Handle { typealias Object = TransmitContext }

@@ -10,10 +10,14 @@ func domain_endpoint(
     guard let info, let ep else { throw .invalidArgument }
     let endpoint = try Endpoint(object(domain, lfp_domain.self), info)
     let isDatagram = endpoint.type == .dgram
+    let isConnected = endpoint.type == .msg
     ep.pointee = try open(endpoint) {
       $0.fid.fid = fid(fclass: Int(FI_CLASS_EP), context: context, ops: &endpointBaseOps)
       $0.fid.ops = isDatagram ? UnsafeMutablePointer(&datagramEndpointOps) : UnsafeMutablePointer(&endpointOps)
-      $0.fid.cm = isDatagram ? UnsafeMutablePointer(&groupOps) : UnsafeMutablePointer(&connectionOps)
+      $0.fid.cm =
+        isDatagram
+        ? UnsafeMutablePointer(&groupOps)
+        : isConnected ? UnsafeMutablePointer(&connectionOps) : UnsafeMutablePointer(&nameOps)
       $0.fid.msg = UnsafeMutablePointer(&disabledMessageOps)
       $0.fid.tagged = isDatagram ? UnsafeMutablePointer(&noTaggedMessages) : UnsafeMutablePointer(&disabledTaggedOps)
       $0.fid.rma = isDatagram ? UnsafeMutablePointer(&noRemoteMemory) : UnsafeMutablePointer(&disabledRemoteMemoryOps)
@@ -32,7 +36,7 @@ func domain_scalable_ep(
     sep.pointee = try open(endpoint) {
       $0.fid.fid = fid(fclass: Int(FI_CLASS_SEP), context: context, ops: &endpointBaseOps)
       $0.fid.ops = UnsafeMutablePointer(&scalableEndpointOps)
-      $0.fid.cm = UnsafeMutablePointer(&connectionOps)
+      $0.fid.cm = UnsafeMutablePointer(&nameOps)
       $0.fid.msg = UnsafeMutablePointer(&noMessages)
       $0.fid.tagged = UnsafeMutablePointer(&noTaggedMessages)
       $0.fid.rma = UnsafeMutablePointer(&noRemoteMemory)
@@ -52,6 +56,7 @@ private func open(_ endpoint: Endpoint, _ fill: (inout lfp_ep) -> Void) throws(F
       $0.transmit_flags = endpoint.options.transmitFlags
       $0.receive_flags = endpoint.options.receiveFlags
     }
+    endpoint.fid = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid.self)
     return UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
   } catch {
     endpoint.close()
@@ -127,14 +132,14 @@ private func ep_control(
       return try controlOperations(fid, command, argument, flags)
     }
     try endpoint.enable()
-    let handle = ownHandle(fid)
-    openDataPath(handle, of: endpoint)
-    updateAliases(of: handle)
+    openDataPath(of: endpoint, ownHandle(fid))
   }
 }
 
-/// From now on the tables of the data path are the real ones.
-private func openDataPath(_ handle: UnsafeMutablePointer<lfp_ep>, of endpoint: Endpoint) {
+/// From now on the tables of the data path are the real ones, of the handle that the endpoint was opened with and of its
+/// aliases.
+func openDataPath(of endpoint: Endpoint, _ handle: UnsafeMutablePointer<lfp_ep>) {
+  defer { updateAliases(of: handle) }
   if endpoint.contexts != nil { return }
   handle.pointee.port = endpoint.dataPort
   handle.pointee.receiver = endpoint.receiver?.toOpaque()

@@ -28,13 +28,6 @@ func no_ops_set(
   FabricError.notImplemented.because(.core, "the object has no such callbacks", in: "fi_set_ops").result
 }
 
-// MARK: Fabrics
-
-func no_fabric_passive_ep(
-  _: UnsafeMutablePointer<fid_fabric>?, _: UnsafeMutablePointer<fi_info>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_pep>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
-
 // MARK: Domains
 
 func no_domain_query_collective(

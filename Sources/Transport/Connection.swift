@@ -57,6 +57,8 @@ struct Connection: BitwiseCopyable {
   /// The peer's host said that nobody is there.
   var unreachableSince: Instant = never
   var unreachableCount: UInt32 = 0
+  /// The peer is asked whether it lives although nothing is under way; until the session ends.
+  var isKeptAlive = false
 
   // Operations sent.
   var operations = IndexList()

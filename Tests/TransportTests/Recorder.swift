@@ -236,5 +236,19 @@ final class Bench {
     network.run(maximumSteps: 100_000)
   }
 
+  /// Has a host keep its session with another alive.
+  func keepAlive(_ source: Int = 0, _ target: Int = 1) {
+    let host = host(source)
+    host.endpoint.keepAlive(host.endpoint.connection(to: SimulatedNetwork.address(target)))
+    host.schedule(at: network.now, network)
+  }
+
+  /// Has a host end its session with another.
+  func close(_ source: Int, to target: Int) {
+    let host = host(source)
+    host.endpoint.close(host.endpoint.connection(to: SimulatedNetwork.address(target)))
+    host.schedule(at: network.now, network)
+  }
+
   var isQuiet: Bool { network.hosts.allSatisfy { $0.isDown || $0.isQuiet } }
 }

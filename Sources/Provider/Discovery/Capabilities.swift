@@ -30,7 +30,7 @@ package enum Capabilities {
   package static var addressing: UInt64 { FI_SHARED_AV | FI_AV_USER_ID }
   package static var all: UInt64 { transmit | receive | domain }
 
-  private static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
+  static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
   private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA }
 
   /// Capabilities that must be asked for; all others are secondary and may be answered unasked.

@@ -43,9 +43,9 @@ package enum EndpointType: Equatable {
   /// first that does.
   package static func offered(as name: ProviderName) -> [EndpointType] {
     switch name {
-    case .polyfill: [.rdm, .dgram, .carriedDgram]
-    case .sockets: [.rdm, .carriedDgram]
-    case .tcp: [.rdm]
+    case .polyfill: [.rdm, .msg, .dgram, .carriedDgram]
+    case .sockets: [.rdm, .msg, .carriedDgram]
+    case .tcp: [.msg, .rdm]
     case .udp: [.dgram, .rdm]
     case .tcpRxm, .udpRxd: [.rdm]
     }
@@ -87,7 +87,10 @@ package enum EndpointType: Equatable {
   }
 
   /// All that an endpoint may be asked for, its domain's capabilities included.
-  package var all: UInt64 { transmit | receive | Capabilities.domain }
+  package var all: UInt64 {
+    let all = transmit | receive | Capabilities.domain
+    return self == .msg ? all & ~Self.needsAddressVector : all
+  }
 
   /// What makes sense only where peers are entries of an address vector.
   private static var needsAddressVector: UInt64 {

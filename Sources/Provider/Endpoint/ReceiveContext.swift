@@ -11,6 +11,8 @@ import Transport
 package final class ReceiveContext {
   /// Contexts from this number on are the provider's own; no program's receives meet their messages.
   package static var firstInternal: UInt16 { 0xFF00 }
+  /// Of the management of connections.
+  package static var connections: UInt16 { 0xFFFF }
   /// Of collective operations.
   package static var collectives: UInt16 { 0xFFFE }
 
@@ -26,8 +28,8 @@ package final class ReceiveContext {
   private(set) var counter: Unmanaged<Counter>?
   /// Receives are counted: here, or by a port that takes its messages to this context.
   var isCounted: Bool
-  /// Without completion queue nothing may be posted.
-  private(set) var hasQueue: Bool
+  /// Why nothing may be posted, as a positive FI_E value: there is no completion queue, or no connection any more. Else 0.
+  private(set) var obstacle: Int32
   /// Several ports take their receives from here (fi_srx_context).
   let isShared: Bool
   /// The port whose messages it takes; of a shared one the first, if there is any.
@@ -68,7 +70,7 @@ package final class ReceiveContext {
     self.counter = counter
     isCounted = counter != nil
     isShared = queue == nil
-    hasQueue = isShared || options.hasReceiveQueue
+    obstacle = isShared || options.hasReceiveQueue ? 0 : Int32(FI_ENOCQ)
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     unexpected = UnexpectedQueue(capacity: messages)
     adopt(options)
@@ -82,7 +84,7 @@ package final class ReceiveContext {
     self.port = .passUnretained(port)
     isCounted = false
     isShared = false
-    hasQueue = false
+    obstacle = Int32(FI_ENOCQ)
     receives = ReceiveQueue(capacity: 1)
     unexpected = UnexpectedQueue(capacity: messages)
   }
@@ -101,7 +103,7 @@ package final class ReceiveContext {
     self.queue = queue
     self.counter = counter
     isCounted = counter != nil
-    hasQueue = true
+    obstacle = 0
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     adopt(options)
   }
@@ -129,7 +131,7 @@ package final class ReceiveContext {
     self.queue = queue
     counter = nil
     isCounted = false
-    hasQueue = false
+    obstacle = Int32(FI_ENOCQ)
   }
 
   /// Nothing waits here, and nothing is arriving.
@@ -179,6 +181,21 @@ package final class ReceiveContext {
     lock()
     defer { unlock() }
     return receives.available
+  }
+
+  /// The connection is gone: ends the receives that wait, as if they had been cancelled, and lets none be posted but for
+  /// messages that are here already.
+  func refuseAll() {
+    obstacle = FI_ENOTCONN
+    while let index = receives.removeFirst() {
+      if receives[index].pointee.isMulti { cancelBuffer(index) } else { failUnmatched(index) }
+    }
+  }
+
+  /// Ends a receive that met no message.
+  func failUnmatched(_ index: UInt32) {
+    guard let queue = answerQueue(for: nil) else { return receives.free(index) }
+    fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
   }
 
   /// Gives up the room that was set aside for completions which will not come.

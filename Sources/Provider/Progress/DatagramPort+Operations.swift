@@ -37,7 +37,7 @@ extension DatagramPort {
   @inline(__always)
   private func destination(_ address: UInt64, _ flags: UInt64) -> SocketAddress? {
     if flags & FI_MULTICAST != 0 { return groupAddress(address) }
-    return binding.addresses._withUnsafeGuaranteedRef { $0.address(address) }
+    return binding.addresses?._withUnsafeGuaranteedRef { $0.address(address) }
   }
 
   @inline(never)

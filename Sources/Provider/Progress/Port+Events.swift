@@ -44,10 +44,12 @@ extension Port {
     context._withUnsafeGuaranteedRef { match(event, in: $0, to: binding.receiveQueue) }
   }
 
-  /// A message that names another context than the first, or for whose first one that is not just the port's own.
+  /// A message that names another context than the first, or for whose first one that is not just the port's own, or one
+  /// that comes before it is known to be the connected peer's.
   @inline(never)
   private func messageForContext(_ event: UnsafePointer<Event>) {
     if event.pointee.context >= ReceiveContext.firstInternal { return internalMessage(event) }
+    guard isFromPeer(event) else { return transport.refuse(.aborted) }
     if event.pointee.context == 0 && isSharing { return matchShared(event) }
     guard let receiver = receiver(event.pointee.context) else { return transport.refuse(.aborted) }
     receiver._withUnsafeGuaranteedRef { match(event, in: $0, to: $0.queue ?? binding.receiveQueue) }
@@ -231,6 +233,7 @@ extension Port {
   }
 
   private func writeArrived(_ event: UnsafePointer<Event>) {
+    guard isFromPeer(event) else { return transport.refuse(.accessDenied) }
     withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
       let slices = memory.baseAddress!
       var transfer = RegionTransfer()
@@ -255,6 +258,7 @@ extension Port {
   }
 
   private func readArrived(_ event: UnsafePointer<Event>) {
+    guard isFromPeer(event) else { return transport.refuse(.accessDenied) }
     withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
       let slices = memory.baseAddress!
       var transfer = RegionTransfer()

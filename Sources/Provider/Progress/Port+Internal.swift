@@ -31,6 +31,7 @@ extension Port {
   @inline(never)
   func work(_ now: Instant) {
     internalDeadline = .max
+    manager?.timedOut(at: self)
     drain(now)
   }
 
@@ -38,7 +39,11 @@ extension Port {
 
   /// A message for one of the contexts that are no program's. What nobody here knows is refused.
   @inline(never)
-  func internalMessage(_ event: UnsafePointer<Event>) { transport.refuse(.aborted) }
+  func internalMessage(_ event: UnsafePointer<Event>) {
+    guard event.pointee.context == ReceiveContext.connections, takeConnectionMessage(event) else {
+      return transport.refuse(.aborted)
+    }
+  }
 
   /// A message that was accepted has come, or will not.
   @inline(never)
@@ -50,9 +55,14 @@ extension Port {
 
   /// A message that was posted is over.
   @inline(never)
-  func internalOperationEnded(_ operation: OperationContext, _ status: TransportStatus) { internalOutstanding -= 1 }
+  func internalOperationEnded(_ operation: OperationContext, _ status: TransportStatus) {
+    internalOutstanding -= 1
+    if operation.internalNumber == ReceiveContext.connections { connectionMessageEnded(operation, status) }
+  }
 
   /// A session has ended, and with it everything under way in it.
   @inline(never)
-  func connectionFailed(_ connection: ConnectionIndex, _ status: TransportStatus) {}
+  func connectionFailed(_ connection: ConnectionIndex, _ status: TransportStatus) {
+    manager?.ended(connection, status, at: self)
+  }
 }

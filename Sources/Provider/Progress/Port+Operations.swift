@@ -99,7 +99,7 @@ extension Sender {
   @inline(never)
   private func namedContext(_ address: UInt64) -> UInt16? {
     let context = port._withUnsafeGuaranteedRef {
-      $0.binding.addresses._withUnsafeGuaranteedRef { $0.receiveContext(address) }
+      $0.binding.addresses?._withUnsafeGuaranteedRef { $0.receiveContext(address) } ?? 0
     }
     return context < ReceiveContext.firstInternal ? context : nil
   }
@@ -127,7 +127,7 @@ extension Port {
     guard options.hasTransmitQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
-    guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
+    guard let connection = connection(to: address) else { return noConnection }
     guard reserve(number) else { return tryAgain() }
     guard transport.post(operation, on: connection) == .queued else {
       unreserve(number)

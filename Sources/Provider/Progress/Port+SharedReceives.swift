@@ -40,13 +40,15 @@ extension Port {
   /// The number of a connection's peer in the address vector, as receives of the shared context name it.
   func senderNumber(of connection: ConnectionIndex) -> ConnectionIndex {
     let peer = SocketAddress(words: transport.address(of: connection).words)
-    let number = binding.addresses._withUnsafeGuaranteedRef { $0.find(peer) }
+    guard let number = binding.addresses?._withUnsafeGuaranteedRef({ $0.find(peer) }) else {
+      return ReceiveContext.unknownSender
+    }
     return number < UInt64(ReceiveContext.unknownSender) ? ConnectionIndex(number) : ReceiveContext.unknownSender
   }
 
   /// Whether the address vector has an entry.
   func isInserted(_ address: UInt64) -> Bool {
-    binding.addresses._withUnsafeGuaranteedRef { $0.address(address) } != nil
+    binding.addresses?._withUnsafeGuaranteedRef { $0.address(address) } != nil
   }
 
   /// A message of this port is arriving in a receive of the shared context, with room for its completion set aside.

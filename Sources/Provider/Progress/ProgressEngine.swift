@@ -65,6 +65,14 @@ package final class ProgressEngine {
     pumpAll(Clock.now())
   }
 
+  /// Pumps every port once for an event queue. With a helper thread that is no poll of the program's, who may never read
+  /// the queue again. Takes the lock.
+  package func progressForEvents() {
+    lock()
+    defer { unlock() }
+    if isAutomatic { pumpAll(Clock.now()) } else { progress() }
+  }
+
   @inline(__always)
   private func pumpAll(_ now: Instant) {
     var isEmpty = true
