@@ -32,14 +32,15 @@ func fabric_domain(
   }
 }
 
-/// fi_domain(3), fi_domain2: no flag is known but FI_PEER, which is not offered.
+/// fi_domain(3), fi_domain2: no flag is known. That includes FI_PEER, with which a provider that only offloads something
+/// works in another's domain, and which others refuse so (fi_peer(3)).
 func fabric_domain2(
   _ fabric: UnsafeMutablePointer<fid_fabric>?, _ info: UnsafeMutablePointer<fi_info>?,
   _ domain: UnsafeMutablePointer<UnsafeMutablePointer<fid_domain>?>?, _ flags: UInt64,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   if flags == 0 { return fabric_domain(fabric, info, domain, context) }
-  let error = flags == FI_PEER ? FabricError.notImplemented : .badFlags
+  let error = flags == FI_PEER ? FabricError.invalidArgument : .badFlags
   return error.because(.domain, "flags that are unknown or not offered", in: "fi_domain2").result
 }
 

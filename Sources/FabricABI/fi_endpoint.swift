@@ -59,7 +59,8 @@ private func open(_ endpoint: Endpoint, _ fill: (inout lfp_ep) -> Void) throws(F
   }
 }
 
-/// fi_endpoint(3), fi_endpoint2: no flag is known but FI_PEER_TRANSFER, which is not offered.
+/// fi_endpoint(3), fi_endpoint2: no flag is known but FI_PEER_TRANSFER, for providers that only offload something; messages
+/// of others are not carried.
 func domain_endpoint2(
   _ domain: UnsafeMutablePointer<fid_domain>?, _ info: UnsafeMutablePointer<fi_info>?,
   _ ep: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?

@@ -87,7 +87,10 @@ package enum EndpointType: Equatable {
   }
 
   /// All that an endpoint may be asked for, its domain's capabilities included.
-  package var all: UInt64 { transmit | receive | Capabilities.domain }
+  package var all: UInt64 { transmit | receive | domain }
+
+  /// What the domain of such endpoints can do. Other providers' objects (FI_PEER) are for endpoints without connections.
+  package var domain: UInt64 { self == .rdm ? Capabilities.domain : Capabilities.domain & ~FI_PEER }
 
   /// What makes sense only where peers are entries of an address vector.
   private static var needsAddressVector: UInt64 {

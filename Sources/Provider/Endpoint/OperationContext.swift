@@ -99,6 +99,19 @@ package enum TransferName {
   @inline(__always)
   package static func isPacked(_ cookie: Cookies) -> Bool { cookie.first >> 32 == 8 }
 
+  /// A message for receives that another provider owns, by its address: the lower half of that, and the upper one above
+  /// the number of a context, which is 0.
+  static func imported(_ message: ImportedMessages.Pointer) -> Cookies {
+    let address = UInt64(UInt(bitPattern: message))
+    return Cookies(9 << 32 | address & 0xffff_ffff, (address >> 32) << 16)
+  }
+  @inline(__always)
+  package static func isImported(_ cookie: Cookies) -> Bool { cookie.first >> 32 == 9 }
+  static func imported(_ cookie: Cookies) -> ImportedMessages.Pointer {
+    let address = cookie.first & 0xffff_ffff | (cookie.second >> 16) << 32
+    return ImportedMessages.Pointer(bitPattern: UInt(truncatingIfNeeded: address)).unsafelyUnwrapped
+  }
+
   @inline(__always)
   package static func index(_ cookie: Cookies) -> UInt32 { UInt32(truncatingIfNeeded: cookie.first) }
   @inline(__always)

@@ -55,12 +55,17 @@ package final class ReceiveContext {
   /// Of a scalable endpoint: completions come that nobody set room aside for, and there is room for the next one.
   var needsSpareCompletion = false
   var hasSpareCompletion = false
+  /// Of a shared one whose receives another provider owns (FI_PEER): there is none here.
+  private(set) var imported: Unmanaged<ImportedReceives>?
+  private var ownImported: ImportedReceives?
 
   /// `messages`: most messages that may wait for their receives. Shared without a `queue`.
   package init(
     number: UInt16, engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>?,
-    counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int
+    counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int, imported: ImportedReceives? = nil
   ) {
+    ownImported = imported
+    self.imported = imported.map { .passUnretained($0) }
     self.number = number
     name = UInt64(number)
     self.engine = engine
@@ -148,7 +153,7 @@ package final class ReceiveContext {
     self.port = self.port ?? .passUnretained(port)
     guard isShared else { return }
     ports.append(.passUnretained(port))
-    unexpected.grow(by: messages)
+    if imported == nil { unexpected.grow(by: messages) }
   }
 
   /// Leaves a port out of a shared context: its messages are gone, and the receives that some of them were in are over.

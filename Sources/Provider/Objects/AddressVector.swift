@@ -50,16 +50,21 @@ package final class AddressVector {
   /// What completions report, and the keys of addresses: for those vectors alone that have any.
   var identities: AddressIdentities
 
+  /// With FI_PEER, type and count are those of the vector that `context`, a `struct fi_peer_av_context`, names: the owner
+  /// inserts its addresses here as well, since the interface has no call that looks one up there.
+  ///
   /// Throws FI_EINVAL for a type that is not the domain's, unknown flags, more than 16 bits for receive contexts, FI_READ
-  /// without a name, or FI_AV_USER_ID in a domain without; FI_ENOSYS for a peer's vector, and for FI_AV_USER_ID with a name; and what
-  /// ``SharedAddresses/open(name:domain:count:isReadOnly:)`` throws.
-  package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>) throws(FabricError) {
+  /// without a name, FI_AV_USER_ID in a domain without, or an incomplete peer context; FI_ENOSYS for FI_AV_USER_ID with a
+  /// name; what the owner's query returns; and what ``SharedAddresses/open(name:domain:count:isReadOnly:)`` throws.
+  package convenience init(
+    _ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>, context: UnsafeMutableRawPointer? = nil
+  ) throws(FabricError) {
     let flags = attributes.pointee.flags
     guard flags & ~(FI_EVENT | FI_READ | FI_SYMMETRIC | FI_PEER | FI_AV_USER_ID) == 0 else {
       throw Self.refuse("unknown flags")
     }
-    if flags & FI_PEER != 0 { throw Self.refuse("peer vectors are not offered", .notImplemented) }
-    let type = try Self.type(attributes.pointee.type, in: domain)
+    let owned = flags & FI_PEER == 0 ? attributes.pointee : try Self.ownerAttributes(context)
+    let type = try Self.type(owned.type, in: domain)
     let contextBits = attributes.pointee.rx_ctx_bits
     guard contextBits >= 0 && contextBits <= Self.maximumContextBits else {
       throw Self.refuse("rx_ctx_bits is not between 0 and 16")
@@ -78,7 +83,7 @@ package final class AddressVector {
       throw Self.refuse("FI_READ without a name")
     }
     self.init(
-      domain, type, count: attributes.pointee.count, contextBits: UInt64(contextBits),
+      domain, type, count: owned.count, contextBits: UInt64(contextBits),
       isAsynchronous: flags & FI_EVENT != 0, hasUserIDs: hasUserIDs, shared)
   }
 
@@ -340,6 +345,21 @@ package final class AddressVector {
     }
     (chunks + chunkCount).initialize(to: .allocate(capacity: 1 << Self.chunkBits))
     chunkCount += 1
+  }
+
+  /// What the owner of a vector says of it.
+  private static func ownerAttributes(_ context: UnsafeMutableRawPointer?) throws(FabricError) -> fi_av_attr {
+    guard let context = context?.assumingMemoryBound(to: fi_peer_av_context.self),
+      context.pointee.size >= MemoryLayout<fi_peer_av_context>.size, let owner = context.pointee.av,
+      let operations = owner.pointee.owner_ops, operations.pointee.size >= MemoryLayout<fi_ops_av_owner>.size,
+      let query = operations.pointee.query
+    else { throw refuse("FI_PEER without a vector to share") }
+    var attributes = fi_av_attr()
+    let result = query(owner, &attributes)
+    guard result == 0 else {
+      throw refuse("the owner's vector does not answer", in: "fi_av_open", FabricError(code: abs(result)))
+    }
+    return attributes
   }
 
   private static func type(_ wanted: fi_av_type, in domain: Domain) throws(FabricError) -> fi_av_type {

@@ -4,29 +4,33 @@ import Datagram
 
 /// What happens to objects besides data transfers, and what a program tells itself (FI_WRITE).
 ///
-/// A fabric's queue belongs to no domain, so it has a lock of its own. Any thread.
+/// A fabric's queue belongs to no domain, so it has a lock of its own. Any thread. Events of a queue that another provider
+/// owns (FI_PEER) only pass through it.
 ///
-/// Man page: fi_eq(3)
+/// Man pages: fi_eq(3); fi_peer(3), "Peer EQ"
 package final class EventQueue: Waitable {
   private let fabric: Fabric
   private let isWritable: Bool
   private let waiting: WaitChoice
+  /// Whose the events are; nil where the program reads them here.
+  private let owner: UnsafeMutablePointer<fid_eq>?
   private let lock = Lock()
   private var ring: EventRing
   private var bindings = 0
 
-  /// Throws FI_EINVAL for unknown flags or wait objects, and what ``WaitChoice`` throws.
-  package convenience init(_ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>) throws(FabricError) {
+  /// With FI_PEER, events go to the queue that `context`, a `struct fi_peer_eq_context`, names. Throws FI_EINVAL for
+  /// unknown flags or wait objects, for an incomplete peer context, and what ``WaitChoice`` throws.
+  package convenience init(
+    _ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>, context: UnsafeMutableRawPointer? = nil
+  ) throws(FabricError) {
     let flags = attributes.pointee.flags
-    guard flags & ~(FI_WRITE | FI_AFFINITY) == 0 else {
-      if flags & FI_PEER != 0 { throw Self.refuse("peer queues are not offered", .notImplemented) }
-      throw Self.refuse("unknown flags")
-    }
+    guard flags & ~(FI_WRITE | FI_AFFINITY | FI_PEER) == 0 else { throw Self.refuse("unknown flags") }
+    let owner = flags & FI_PEER == 0 ? nil : try Self.owner(context)
     let waiting = try WaitChoice(
       attributes.pointee.wait_obj, attributes.pointee.wait_set, in: fabric, for: .eventQueue)
     // The size is a hint: a program that asked for little must not lose events.
     let capacity = max(attributes.pointee.size, Self.leastCapacity)
-    self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waiting)
+    self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waiting, owner)
     do throws(FabricError) { try waiting.set?.add(self, watching: nil) } catch {
       try close()
       throw error
@@ -34,8 +38,11 @@ package final class EventQueue: Waitable {
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
-  private init(_ fabric: Fabric, isWritable: Bool, capacity: Int, _ waiting: WaitChoice) {
+  private init(
+    _ fabric: Fabric, isWritable: Bool, capacity: Int, _ waiting: WaitChoice, _ owner: UnsafeMutablePointer<fid_eq>?
+  ) {
     self.fabric = fabric
+    self.owner = owner
     self.isWritable = isWritable
     self.waiting = waiting
     ring = EventRing(capacity: capacity)
@@ -177,8 +184,43 @@ package final class EventQueue: Waitable {
     lock.lock()
     defer { lock.unlock() }
     try ring.append(event: event, bytes, length: length, isError: isError, exceedsCapacity: isOwn)
+    if let owner { return forward(to: owner) }
     waitObject?.signal()
   }
+
+  // MARK: Queues that another provider owns
+
+  /// Whether another provider owns the queue: then there is nothing to read here.
+  package var isImported: Bool { owner != nil }
+
+  /// Offers the owner once more what it had no room for.
+  package func forward() {
+    guard let owner else { return }
+    lock.lock()
+    defer { lock.unlock() }
+    forward(to: owner)
+  }
+
+  /// Writes all events into the owner's queue, in order, until one is not taken. The lock is held.
+  private func forward(to owner: UnsafeMutablePointer<fid_eq>) {
+    while let oldest = ring.oldest {
+      let flags = ring.isErrorFirst ? Self.errorFlag : 0
+      if owner.pointee.ops.pointee.write(owner, oldest.event, oldest.bytes, oldest.length, flags) < 0 { return }
+      ring.removeFirst()
+    }
+  }
+
+  /// The queue that a `struct fi_peer_eq_context` names; only that outlives the call.
+  private static func owner(_ context: UnsafeMutableRawPointer?) throws(FabricError) -> UnsafeMutablePointer<fid_eq> {
+    guard let context = context?.assumingMemoryBound(to: fi_peer_eq_context.self),
+      context.pointee.size >= MemoryLayout<fi_peer_eq_context>.size, let owner = context.pointee.eq,
+      owner.pointee.ops?.pointee.write != nil
+    else { throw refuse("FI_PEER without a queue to write to") }
+    return owner
+  }
+
+  /// How upstream's queues know that what is written to them is an error entry; fi_eq(3) has no name for it.
+  private static var errorFlag: UInt64 { 1 << 60 }
 
   /// The queue's own wait object is readable exactly while there are events.
   private func removeFirst() {

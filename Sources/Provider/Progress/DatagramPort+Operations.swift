@@ -56,7 +56,7 @@ extension DatagramPort {
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
   private func tryAgain() -> Int {
-    binding.engine._withUnsafeGuaranteedRef { $0.progress() }
+    binding.engine._withUnsafeGuaranteedRef { $0.progressAside() }
     return Int(-FI_EAGAIN)
   }
 

@@ -101,6 +101,7 @@ extension Port {
   }
 
   private func heldMessageLost(_ event: UnsafePointer<Event>) {
+    if TransferName.isImported(event.pointee.cookie) { return importedLost(event) }
     if TransferName.isInternal(event.pointee.cookie) { return internalMessageLost(event) }
     let index = TransferName.index(event.pointee.cookie)
     withContext(event.pointee.cookie) { context, _ in
@@ -117,7 +118,10 @@ extension Port {
       if TransferName.isPacked(event.pointee.cookie) {
         return context.packedReceived(index, event.pointee.length, event.pointee.status, at: self, to: queue)
       }
-      if isSharing { receiveEnds(index) }
+      if isSharing {
+        if TransferName.isImported(event.pointee.cookie) { return importedReceived(event) }
+        receiveEnds(index)
+      }
       if event.pointee.status == .ok {
         return context.complete(index, length: event.pointee.length, at: self, to: queue)
       }
@@ -163,7 +167,7 @@ extension Port {
   /// Sees to it that there is a spare completion for a context; false when the completion queue has no room for it.
   func findRoom(for context: ReceiveContext) -> Bool { contexts == nil ? findRoom() : context.findRoom() }
 
-  private func findRoom() -> Bool {
+  func findRoom() -> Bool {
     if !hasSpareCompletion {
       hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserveUncounted() }
     }

@@ -160,7 +160,7 @@ extension Port {
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
   func tryAgain() -> Int {
-    binding.engine._withUnsafeGuaranteedRef { $0.progress() }
+    binding.engine._withUnsafeGuaranteedRef { $0.progressAside() }
     return Int(-FI_EAGAIN)
   }
 }

@@ -12,6 +12,9 @@ extension Port {
   /// Lets a message meet a receive of the shared context, or wait for one.
   func matchShared(_ event: UnsafePointer<Event>) {
     context._withUnsafeGuaranteedRef { context in
+      if let imported = context.imported {
+        return imported._withUnsafeGuaranteedRef { matchImported(event, in: $0) }
+      }
       let connection = event.pointee.connection
       let isDirected = context.directsMessages || context.directsTagged
       let sender = isDirected ? senderNumber(of: connection) : ReceiveContext.unknownSender
@@ -71,6 +74,7 @@ extension Port {
           to: binding.receiveQueue)
       }
       context.endPacked(at: self)
+      context.imported?._withUnsafeGuaranteedRef { $0.endAll(at: self) }
       context.detach(self)
     }
   }

@@ -250,7 +250,7 @@ extension ReceiveContext {
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
   func tryAgain() -> Int {
-    engine._withUnsafeGuaranteedRef { $0.progress() }
+    engine._withUnsafeGuaranteedRef { $0.progressAside() }
     return Int(-FI_EAGAIN)
   }
 }
