@@ -31,7 +31,8 @@ package enum Capabilities {
   package static var all: UInt64 { transmit | receive | domain }
 
   private static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
-  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA }
+  /// FI_HMEM where ``DeviceMemory`` is absent.
+  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA | FI_HMEM }
 
   /// Capabilities that must be asked for; all others are secondary and may be answered unasked.
   package static var primary: UInt64 {
@@ -51,9 +52,9 @@ package enum Capabilities {
   }
   /// What is not even answered to those who name no capability: what forbids something that is allowed otherwise or makes
   /// errors of what is none, the receives of version 2, which say more about tagged messages than programs that take
-  /// all there is can know, and what is for programs that are providers.
+  /// all there is can know, and what is for programs that are providers or use devices.
   package static var onlyByName: UInt64 {
-    FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR | FI_TAGGED_DIRECTED_RECV | FI_TAGGED_MULTI_RECV | FI_PEER
+    FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR | FI_TAGGED_DIRECTED_RECV | FI_TAGGED_MULTI_RECV | FI_PEER | FI_HMEM
   }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
