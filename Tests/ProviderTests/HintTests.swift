@@ -50,15 +50,15 @@ final class Hints {
     Case("reliable datagrams", true) { $0.endpoint.pointee.type = FI_EP_RDM },
     Case("connected endpoints", false) { $0.endpoint.pointee.type = FI_EP_MSG },
     Case("datagrams", false) { $0.endpoint.pointee.type = FI_EP_DGRAM },
-    Case("all capabilities", true) { $0.info.pointee.caps = Capabilities.all },
-    Case("atomics", false) { $0.info.pointee.caps = FI_ATOMIC },
+    Case("all capabilities", true) { $0.info.pointee.caps = Capabilities.all & ~FI_HMEM },
+    Case("atomics", true) { $0.info.pointee.caps = FI_ATOMIC },
     Case("multi-receive", true) { $0.info.pointee.caps = FI_MSG | FI_MULTI_RECV },
     Case("tagged multi-receive", true) { $0.info.pointee.caps = FI_TAGGED | FI_TAGGED_MULTI_RECV },
     Case("unknown sources", true) { $0.info.pointee.caps = FI_MSG | FI_SOURCE | FI_SOURCE_ERR },
     Case("unknown sources alone", false) { $0.info.pointee.caps = FI_MSG | FI_SOURCE_ERR },
     Case("variable messages of 1.x", true, APIVersion(1, 17)) { $0.info.pointee.caps = FI_MSG | 1 << 48 },
     Case("counted writes", true) { $0.info.pointee.caps = FI_RMA | FI_RMA_EVENT },
-    Case("device memory", false) { $0.info.pointee.caps = FI_MSG | FI_HMEM },
+    Case("operations of a device", false) { $0.info.pointee.caps = FI_MSG | FI_XPU },
     Case("every mode bit", true) { $0.info.pointee.mode = ~0 },
     Case("any socket address", true) { $0.info.pointee.addr_format = UInt32(FI_SOCKADDR) },
     Case("any IP address", true) { $0.info.pointee.addr_format = UInt32(FI_SOCKADDR_IP) },
@@ -162,8 +162,8 @@ final class Hints {
       $0.transmit.pointee.caps = Capabilities.all
       $0.receive.pointee.caps = Capabilities.all
     },
-    Case("transmit atomics", false) { $0.transmit.pointee.caps = FI_ATOMIC },
-    Case("receive atomics", false) { $0.receive.pointee.caps = FI_ATOMIC },
+    Case("transmit atomics", true) { $0.transmit.pointee.caps = FI_ATOMIC },
+    Case("receive atomics", true) { $0.receive.pointee.caps = FI_ATOMIC },
   ]
 
   @Test(arguments: general + domain + endpoint + queues)
@@ -200,6 +200,19 @@ final class Hints {
   func memoryMode(version: APIVersion, hint: Int32, expected: Int32?, withKeys: Int32?) {
     #expect(HintCheck.memoryMode(hint: hint, version: version, grantsProviderKeys: false) == expected)
     #expect(HintCheck.memoryMode(hint: hint, version: version, grantsProviderKeys: true) == withKeys)
+  }
+
+  @Test func registrationOfDeviceMemoryIsAskedForWithTheCapability() {
+    let version = APIVersion(2, 6)
+    let mode = { HintCheck.memoryMode(hint: $0, version: version, grantsProviderKeys: false, registersDevices: true) }
+    #expect(mode(FI_MR_HMEM | FI_MR_LOCAL) == FI_MR_HMEM)
+    #expect(mode(0) == 0)
+    #expect(mode(MemoryMode.basic) == MemoryMode.basic)
+  }
+
+  @Test func deviceMemoryIsAbsentWithoutItsDrivers() {
+    #expect(DeviceMemory.isAbsent { _ in false })
+    #expect(!DeviceMemory.isAbsent { CText.equal($0.text, "/dev/kfd") })
   }
 
   @Test func basicModeMeansKeysAndAddressesOfTheProvider() {

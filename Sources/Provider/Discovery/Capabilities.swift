@@ -23,15 +23,16 @@ package enum Capabilities {
     let messages = FI_SOURCE | FI_SOURCE_ERR | directed | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
     return transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RMA_EVENT | messages
   }
-  package static var domain: UInt64 { locality | addressing }
+  package static var domain: UInt64 { locality | addressing | FI_PEER }
   /// Whom endpoints reach.
   package static var locality: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
   /// What address vectors can do.
   package static var addressing: UInt64 { FI_SHARED_AV | FI_AV_USER_ID }
   package static var all: UInt64 { transmit | receive | domain }
 
-  private static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
-  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA }
+  static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
+  /// FI_HMEM where ``DeviceMemory`` is absent.
+  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA | FI_ATOMIC | FI_COLLECTIVE | FI_HMEM }
 
   /// Capabilities that must be asked for; all others are secondary and may be answered unasked.
   package static var primary: UInt64 {
@@ -50,10 +51,10 @@ package enum Capabilities {
     FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV | FI_RMA_EVENT | FI_FENCE
   }
   /// What is not even answered to those who name no capability: what forbids something that is allowed otherwise or makes
-  /// errors of what is none, and the receives of version 2, which say more about tagged messages than programs that take
-  /// all there is can know.
+  /// errors of what is none, the receives of version 2, which say more about tagged messages than programs that take
+  /// all there is can know, and what is for programs that are providers or use devices.
   package static var onlyByName: UInt64 {
-    FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR | FI_TAGGED_DIRECTED_RECV | FI_TAGGED_MULTI_RECV
+    FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR | FI_TAGGED_DIRECTED_RECV | FI_TAGGED_MULTI_RECV | FI_PEER | FI_HMEM
   }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.

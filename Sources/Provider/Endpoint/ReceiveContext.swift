@@ -11,6 +11,8 @@ import Transport
 package final class ReceiveContext {
   /// Contexts from this number on are the provider's own; no program's receives meet their messages.
   package static var firstInternal: UInt16 { 0xFF00 }
+  /// Of the management of connections.
+  package static var connections: UInt16 { 0xFFFF }
   /// Of collective operations.
   package static var collectives: UInt16 { 0xFFFE }
 
@@ -26,8 +28,8 @@ package final class ReceiveContext {
   private(set) var counter: Unmanaged<Counter>?
   /// Receives are counted: here, or by a port that takes its messages to this context.
   var isCounted: Bool
-  /// Without completion queue nothing may be posted.
-  private(set) var hasQueue: Bool
+  /// Why nothing may be posted, as a positive FI_E value: there is no completion queue, or no connection any more. Else 0.
+  private(set) var obstacle: Int32
   /// Several ports take their receives from here (fi_srx_context).
   let isShared: Bool
   /// The port whose messages it takes; of a shared one the first, if there is any.
@@ -55,12 +57,17 @@ package final class ReceiveContext {
   /// Of a scalable endpoint: completions come that nobody set room aside for, and there is room for the next one.
   var needsSpareCompletion = false
   var hasSpareCompletion = false
+  /// Of a shared one whose receives another provider owns (FI_PEER): there is none here.
+  let imported: Unmanaged<ImportedReceives>?
+  private let ownImported: ImportedReceives?
 
   /// `messages`: most messages that may wait for their receives. Shared without a `queue`.
   package init(
     number: UInt16, engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>?,
-    counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int
+    counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int, imported: ImportedReceives? = nil
   ) {
+    ownImported = imported
+    self.imported = imported.map { .passUnretained($0) }
     self.number = number
     name = UInt64(number)
     self.engine = engine
@@ -68,7 +75,7 @@ package final class ReceiveContext {
     self.counter = counter
     isCounted = counter != nil
     isShared = queue == nil
-    hasQueue = isShared || options.hasReceiveQueue
+    obstacle = isShared || options.hasReceiveQueue ? 0 : Int32(FI_ENOCQ)
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     unexpected = UnexpectedQueue(capacity: messages)
     adopt(options)
@@ -76,13 +83,15 @@ package final class ReceiveContext {
 
   /// A context of a scalable endpoint, the `turn`th of all that it has had, where messages wait until it is opened.
   init(number: UInt16, turn: UInt64, of port: Port, messages: Int) {
+    ownImported = nil
+    imported = nil
     self.number = number
     name = UInt64(number) | turn << 16
     engine = port.binding.engine
     self.port = .passUnretained(port)
     isCounted = false
     isShared = false
-    hasQueue = false
+    obstacle = Int32(FI_ENOCQ)
     receives = ReceiveQueue(capacity: 1)
     unexpected = UnexpectedQueue(capacity: messages)
   }
@@ -101,7 +110,7 @@ package final class ReceiveContext {
     self.queue = queue
     self.counter = counter
     isCounted = counter != nil
-    hasQueue = true
+    obstacle = 0
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     adopt(options)
   }
@@ -129,7 +138,7 @@ package final class ReceiveContext {
     self.queue = queue
     counter = nil
     isCounted = false
-    hasQueue = false
+    obstacle = Int32(FI_ENOCQ)
   }
 
   /// Nothing waits here, and nothing is arriving.
@@ -148,7 +157,7 @@ package final class ReceiveContext {
     self.port = self.port ?? .passUnretained(port)
     guard isShared else { return }
     ports.append(.passUnretained(port))
-    unexpected.grow(by: messages)
+    if imported == nil { unexpected.grow(by: messages) }
   }
 
   /// Leaves a port out of a shared context: its messages are gone, and the receives that some of them were in are over.
@@ -179,6 +188,21 @@ package final class ReceiveContext {
     lock()
     defer { unlock() }
     return receives.available
+  }
+
+  /// The connection is gone: ends the receives that wait, as if they had been cancelled, and lets none be posted but for
+  /// messages that are here already.
+  func refuseAll() {
+    obstacle = FI_ENOTCONN
+    while let index = receives.removeFirst() {
+      if receives[index].pointee.isMulti { cancelBuffer(index) } else { failUnmatched(index) }
+    }
+  }
+
+  /// Ends a receive that met no message.
+  func failUnmatched(_ index: UInt32) {
+    guard let queue = answerQueue(for: nil) else { return receives.free(index) }
+    fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
   }
 
   /// Gives up the room that was set aside for completions which will not come.

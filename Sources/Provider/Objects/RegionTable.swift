@@ -7,9 +7,17 @@ import Transport
 /// What a peer wants to do with this side's memory.
 package enum RegionAccess {
   case read, write
+  /// Both: an atomic operation that returns what it changes.
+  case exchange
 
-  /// The permission it takes.
-  var permission: UInt64 { self == .read ? FI_REMOTE_READ : FI_REMOTE_WRITE }
+  /// The permissions it takes.
+  var permissions: UInt64 {
+    switch self {
+    case .read: FI_REMOTE_READ
+    case .write: FI_REMOTE_WRITE
+    case .exchange: FI_REMOTE_READ | FI_REMOTE_WRITE
+    }
+  }
 }
 
 /// The memory behind one segment that a peer named.
@@ -100,7 +108,7 @@ package struct RegionTable: ~Copyable {
   package func resolve(
     _ segment: RemoteSegment, for access: RegionAccess, into slices: UnsafeMutablePointer<Slice>, capacity: Int
   ) -> ResolvedSegment {
-    guard let slot = find(segment.key), regions[slot].permissions & access.permission != 0 else {
+    guard let slot = find(segment.key), access.permissions & ~regions[slot].permissions == 0 else {
       return ResolvedSegment(status: .accessDenied)
     }
     let region = UInt64(regions[slot].generation) << 32 | UInt64(slot)

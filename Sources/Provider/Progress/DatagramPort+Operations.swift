@@ -37,7 +37,7 @@ extension DatagramPort {
   @inline(__always)
   private func destination(_ address: UInt64, _ flags: UInt64) -> SocketAddress? {
     if flags & FI_MULTICAST != 0 { return groupAddress(address) }
-    return binding.addresses._withUnsafeGuaranteedRef { $0.address(address) }
+    return binding.addresses?._withUnsafeGuaranteedRef { $0.address(address) }
   }
 
   @inline(never)
@@ -56,7 +56,7 @@ extension DatagramPort {
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
   private func tryAgain() -> Int {
-    binding.engine._withUnsafeGuaranteedRef { $0.progress() }
+    binding.engine._withUnsafeGuaranteedRef { $0.progressAside() }
     return Int(-FI_EAGAIN)
   }
 

@@ -26,9 +26,9 @@ package struct Pieces {
 
 /// What posts operations: a port, on behalf of an endpoint or its alias, or of one of its transmit contexts.
 package struct Sender: BitwiseCopyable {
-  private let port: Unmanaged<Port>
+  let port: Unmanaged<Port>
   /// The number of the transmit context, 0 for the port's own.
-  private let number: UInt64
+  let number: UInt64
   /// Flags of operations whose call takes none, and what is added to the flags of the others.
   package let flags: UInt64
   package let messageFlags: UInt64
@@ -99,13 +99,13 @@ extension Sender {
   @inline(never)
   private func namedContext(_ address: UInt64) -> UInt16? {
     let context = port._withUnsafeGuaranteedRef {
-      $0.binding.addresses._withUnsafeGuaranteedRef { $0.receiveContext(address) }
+      $0.binding.addresses?._withUnsafeGuaranteedRef { $0.receiveContext(address) } ?? 0
     }
     return context < ReceiveContext.firstInternal ? context : nil
   }
 
   @inline(__always)
-  private func operationFlags(_ flags: UInt64) -> OperationFlags {
+  func operationFlags(_ flags: UInt64) -> OperationFlags {
     var result: OperationFlags = []
     if flags & FI_REMOTE_CQ_DATA != 0 { result.insert(.remoteData) }
     if flags & FI_DELIVERY_COMPLETE != 0 { result.insert(.deliveryComplete) }
@@ -119,7 +119,7 @@ extension Sender {
 
 extension Port {
   @inline(__always)
-  fileprivate func start(
+  func start(
     _ operation: borrowing Operation, by number: UInt64, to address: UInt64, _ pieces: Pieces, _ flags: UInt64
   ) -> Int {
     let length = pieces.length
@@ -127,7 +127,7 @@ extension Port {
     guard options.hasTransmitQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
-    guard let connection = connection(to: address) else { return Int(-FI_EINVAL) }
+    guard let connection = connection(to: address) else { return noConnection }
     guard reserve(number) else { return tryAgain() }
     guard transport.post(operation, on: connection) == .queued else {
       unreserve(number)
@@ -160,7 +160,7 @@ extension Port {
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
   func tryAgain() -> Int {
-    binding.engine._withUnsafeGuaranteedRef { $0.progress() }
+    binding.engine._withUnsafeGuaranteedRef { $0.progressAside() }
     return Int(-FI_EAGAIN)
   }
 }

@@ -1,3 +1,4 @@
+import CFabric
 import Containers
 import Datagram
 import Transport
@@ -22,6 +23,11 @@ package final class ProgressEngine {
   /// Rounds in a row in which no socket had anything.
   private var emptyRounds: UInt32 = 0
 
+  // Receives that other providers own. `hasOwners`: there are any.
+  private var importedReceives: [Unmanaged<ImportedReceives>] = []
+  private var hasOwners = false
+  /// The program polls: owners expect to be called.
+  private(set) var mayCallOwners = false
   /// Of the domain, if there is one.
   var profile: Unmanaged<Profile>?
 
@@ -62,7 +68,31 @@ package final class ProgressEngine {
   package func progress() {
     pollCount &+= 1
     armedDeadline = 0
+    if hasOwners { return progressWithOwners() }
     pumpAll(Clock.now())
+  }
+
+  /// As ``progress()``, within a call that does not poll: owners of receives are left alone.
+  package func progressAside() {
+    pollCount &+= 1
+    armedDeadline = 0
+    pumpAll(Clock.now())
+  }
+
+  @inline(never)
+  private func progressWithOwners() {
+    mayCallOwners = true
+    for receives in importedReceives { receives._withUnsafeGuaranteedRef { $0.serve() } }
+    pumpAll(Clock.now())
+    mayCallOwners = false
+  }
+
+  /// Pumps every port once for an event queue. With a helper thread that is no poll of the program's, who may never read
+  /// the queue again. Takes the lock.
+  package func progressForEvents() {
+    lock()
+    defer { unlock() }
+    if isAutomatic { pumpAll(Clock.now()) } else { progress() }
   }
 
   @inline(__always)
@@ -148,6 +178,30 @@ package final class ProgressEngine {
   func stopWatching(_ port: DatagramPort) {
     port.stopWatching(waiter)
     if sleepDeadline != 0 { signal() }
+  }
+
+  // MARK: Receives that other providers own
+
+  /// Serves another provider's receives from now on. The caller keeps them alive until `remove`, and holds the lock.
+  func add(_ receives: ImportedReceives) {
+    importedReceives.append(.passUnretained(receives))
+    hasOwners = true
+  }
+
+  /// Leaves another provider's receives alone. The caller holds the lock.
+  func remove(_ receives: ImportedReceives) {
+    let gone = Unmanaged.passUnretained(receives).toOpaque()
+    importedReceives.removeAll { $0.toOpaque() == gone }
+    hasOwners = !importedReceives.isEmpty
+  }
+
+  /// Addresses were inserted: has owners ask `source` for the senders of messages that they could not name. The lock is
+  /// not held.
+  package func updateSources(_ source: @convention(c) (UnsafeMutablePointer<fi_peer_rx_entry>?) -> UInt64) {
+    lock()
+    let all = importedReceives
+    unlock()
+    for receives in all { receives._withUnsafeGuaranteedRef { $0.updateSources(source) } }
   }
 
   /// Ends the transfers of peers to and from a region that goes away. The caller holds the lock.

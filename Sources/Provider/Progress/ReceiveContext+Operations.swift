@@ -25,9 +25,9 @@ extension ReceiveContext {
       return receiveMany(
         pieces, from: address, kind: kind, tag: tag, ignore: ignore, context: context, flags: flags)
     }
-    guard hasQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
+    guard obstacle == 0 || isHere(kind, tag, ignore) else { return -Int(obstacle) }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
     guard let index = prepareReceive(pieces, kind, tag, context, flags, in: queue) else { return tryAgain() }
     let entry = receives[index]
@@ -46,6 +46,13 @@ extension ReceiveContext {
       receives.append(index, tagged: isTagged)
     }
     return 0
+  }
+
+  /// Whether the message that a receive is for came before the connection was gone.
+  @inline(never)
+  private func isHere(_ kind: UInt64, _ tag: UInt64, _ ignore: UInt64) -> Bool {
+    obstacle == FI_ENOTCONN
+      && unexpected.find(tagged: kind == FI_TAGGED, tag: tag, ignore: ignore, from: PostedReceive.anyConnection) != nil
   }
 
   /// A receive that waits for nothing yet, and room for its completion in `queue`, if that is known.
@@ -117,9 +124,9 @@ extension ReceiveContext {
   package func receiveKept(
     _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
   ) -> Int {
-    guard hasQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
+    guard obstacle != Int32(FI_ENOCQ) else { return -Int(FI_ENOCQ) }
     if flags & FI_PEEK == 0 && flags & FI_MULTI_RECV != 0 { return Int(-FI_EINVAL) }
     if flags & FI_PEEK == 0 { return claim(pieces, kind, context, flags) }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
@@ -250,7 +257,7 @@ extension ReceiveContext {
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
   func tryAgain() -> Int {
-    engine._withUnsafeGuaranteedRef { $0.progress() }
+    engine._withUnsafeGuaranteedRef { $0.progressAside() }
     return Int(-FI_EAGAIN)
   }
 }
