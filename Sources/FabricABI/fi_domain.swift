@@ -72,6 +72,9 @@ private func domain_control(
   case Int(FI_MAP_RAW_MR): return mapRawKey(argument)
   // A mapped key is the key itself, so there is nothing to take back.
   case Int(FI_UNMAP_KEY) where argument != nil: return 0
+  case Int(FI_QUEUE_WORK): return queueWork(argument)
+  case Int(FI_CANCEL_WORK): return cancelWork(object(fid, lfp_domain.self), argument)
+  case Int(FI_FLUSH_WORK): return flushWork(object(fid, lfp_domain.self), argument)
   case Int(FI_UNMAP_KEY): return FabricError.invalidArgument.because(.domain, "no key", in: "fi_mr_unmap_key").result
   default: return FabricError.notImplemented.because(.domain, "unknown command", in: "fi_control").result
   }

@@ -90,7 +90,7 @@ private func register(
     }
     let region = try MemoryRegion(
       object(domain, lfp_domain.self), pieces, access: access, requestedKey: key,
-      isCounted: flags & FI_RMA_EVENT != 0, within: whole)
+      isCounted: flags & FI_RMA_EVENT != 0, isPersistent: flags & FI_RMA_PMEM != 0, within: whole)
     do throws(FabricError) {
       let handle = try makeHandle(region, lfp_mr.self) {
         $0.fid.fid = fid(fclass: Int(FI_CLASS_MR), context: context, ops: &mrBaseOps)
@@ -112,8 +112,8 @@ private func refuse(
   error.because(.memoryRegion, reason, in: call).result
 }
 
-/// Flags that say nothing to a provider without persistent or device memory, and FI_RMA_EVENT, which does say something
-/// in domains with FI_MR_RMA_EVENT.
+/// Flags that say nothing to a provider without device memory; FI_RMA_EVENT, which says something in domains with
+/// FI_MR_RMA_EVENT; and FI_RMA_PMEM.
 private var knownFlags: UInt64 { FI_RMA_EVENT | FI_RMA_PMEM | FI_HMEM_HOST_ALLOC | FI_HMEM_DEVICE_ONLY | FI_MORE }
 
 private func mr_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {

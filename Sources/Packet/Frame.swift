@@ -53,6 +53,10 @@ package struct FrameFlags: OptionSet, BitwiseCopyable {
   /// OPERATION_DONE is wanted once the program has asked for the message, not when it is merely there.
   package static var wantsMatch: FrameFlags { FrameFlags(rawValue: 0x80) }
 
+  /// Of a write: its data is to be persistent before OPERATION_DONE; with `wantsDone`, that of all writes of the session
+  /// before it too. The bit is `wantsMatch`'s.
+  package static var persistent: FrameFlags { FrameFlags(rawValue: 0x80) }
+
   /// Number of remote segments that follow, 0 to 7, in bits 4 to 6; of frames that are no messages.
   @inline(__always)
   package var segmentCount: Int { Int(rawValue >> 4 & 7) }
@@ -152,6 +156,10 @@ package struct OrderedFrame: BitwiseCopyable {
     default: false
     }
   }
+
+  /// Whether it belongs to a write.
+  @inline(__always)
+  package var isWrite: Bool { type == .writeData || type == .transferNotify && flags.contains(.write) }
 
   /// Remote segments that the frame has.
   @inline(__always)
@@ -260,6 +268,8 @@ package enum OperationStatus: UInt8, BitwiseCopyable {
   case aborted = 3
   /// The target knows no such atomic operation on such data.
   case unsupported = 4
+  /// The target could not make the data persistent.
+  case notPersistent = 5
 }
 
 /// PULL_REQUEST, 24 bytes: flags, 0 u16, operation u32, token u32, transfer u32, limit u64.

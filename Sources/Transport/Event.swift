@@ -23,7 +23,9 @@ package enum EventKind: UInt8, BitwiseCopyable {
   /// `payload` set: check the access, copy it, done, unless `isAnsweringReads`; or call `accept` or `refuse`. `payload`
   /// nil: call one of these. The answer is due before the next `pollEvent`.
   case write
-  /// An accepted write is over at the target: `cookie` from `accept`, `status`, `length`, `flags`, `data`.
+  /// An accepted write is over at the target: `cookie` from `accept`, `status`, `length`, `flags`, `data`. If it has
+  /// `.persistent` and ended well, make its `writtenMemory` persistent, or call `refuse`, before the next `pollEvent`; so
+  /// too with a `write` that is not accepted.
   case writeReceived
   /// A peer reads this side's memory: `segments`, `length`. Call `accept`, with the source, or `refuse`, before the
   /// next `pollEvent`.

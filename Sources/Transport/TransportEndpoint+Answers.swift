@@ -12,6 +12,7 @@ extension TransportEndpoint {
   package mutating func accept(_ slices: UnsafePointer<Slice>?, count: Int, cookie: Cookies) {
     switch cursor.answer {
     case .transfer: break
+    case .persistence: preconditionFailure("what is over takes no memory")
     case .wholeMessage, .wholeWrite: makeTransfer(orderedFrame, cursor.eventConnection, isPulled: false)
     case .read: return answerRead(slices, count, cookie)
     case .none, .atomic: preconditionFailure("accept answers no event")
@@ -73,6 +74,7 @@ extension TransportEndpoint {
     case .read:
       consume(connection, eager: 0)
       if cursor.refusal != .ok { queueDone(connection, frame.pointee.operation, cursor.refusal) }
+    case .persistence: endPersistence(cursor.transfer)
     case .atomic:
       consume(connection, eager: 0)
       assert(cursor.refusal != .ok || (cursor.transfer != .max) == frame.pointee.flags.contains(.fetch))
@@ -194,7 +196,9 @@ extension TransportEndpoint {
     if !entry.pointee.isDetached {
       if entry.pointee.isIncomplete { noteComplete(slot) }
       consume(connection, eager: entry.pointee.isPulled ? 0 : entry.pointee.length)
-      if entry.pointee.wantsDone { queueDone(connection, entry.pointee.sequence, OperationStatus(status)) }
+      if entry.pointee.wantsDone && !awaitsPersistence(entry, status) {
+        queueDone(connection, entry.pointee.sequence, OperationStatus(status))
+      }
       if wasPulling { connection.pointee.activePulls -= 1 }
       if entry.pointee.isWrite {
         connection.pointee.activeWrites -= 1
@@ -210,6 +214,30 @@ extension TransportEndpoint {
       hasNews = true
       finishedTransfers.append(slot, in: inbound)
     }
+  }
+
+  /// Whether the layer above is to make a write persistent before its initiator hears of its end.
+  @inline(__always)
+  func awaitsPersistence(_ entry: UnsafeMutablePointer<InboundTransfer>, _ status: TransportStatus) -> Bool {
+    status == .ok && entry.pointee.flags.contains(.persistent)
+  }
+
+  /// Tells the initiator of a write that it is persistent, or that this failed.
+  private mutating func endPersistence(_ slot: UInt32) {
+    let entry = inbound[slot]
+    if !entry.pointee.isDetached {
+      queueDone(self[entry.pointee.connection], entry.pointee.sequence, cursor.refusal)
+    }
+    free(transfer: slot)
+  }
+
+  /// Of a `writeReceived` with `.persistent`: stores the memory that was written at `slices`, of which there are
+  /// `maximumSlices`, and returns how many it takes.
+  package func writtenMemory(_ slices: UnsafeMutablePointer<Slice>) -> Int {
+    precondition(cursor.answer == .persistence)
+    let memory = inbound[cursor.transfer].pointee.memory
+    for index in 0..<Int(memory.count) { (slices + index).initialize(to: memory.slice(index, scatters)) }
+    return Int(memory.count)
   }
 
   /// Gives a slot back that is in no list any more.
@@ -351,6 +379,7 @@ extension OperationStatus {
     case .ok: self = .ok
     case .accessDenied: self = .accessDenied
     case .outOfBounds: self = .outOfBounds
+    case .notPersistent: self = .notPersistent
     case .unsupported: self = .unsupported
     default: self = .aborted
     }

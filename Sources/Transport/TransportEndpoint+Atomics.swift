@@ -44,7 +44,7 @@ extension TransportEndpoint {
   /// Offers the operation that starts to the layer above; `length` bytes of memory.
   @inline(never)
   mutating func describeAtomic(_ length: UInt64, _ connection: UnsafeMutablePointer<Connection>) {
-    var flags = OperationFlags(orderedFrame.pointee.flags)
+    var flags = OperationFlags(UnsafePointer(orderedFrame))
     if orderedFrame.pointee.flags.contains(.fetch) { flags.insert(.fetch) }
     describe(
       .atomic, .ok, flags, connection.pointee.index, tag: 0, data: orderedFrame.pointee.data, length: length, Cookies())

@@ -306,9 +306,16 @@ extension TransportEndpoint {
     if entry.pointee.flags.contains(.remoteData) { flags.insert(.remoteData) }
     if entry.pointee.flags.waitsForTarget { flags.insert(.wantsDone) }
     if entry.pointee.flags.contains(.matchComplete) { flags.insert(.wantsMatch) }
+    if entry.pointee.flags.contains(.persistent) { persist(entry, &flags) }
     if entry.pointee.flags.contains(.fetch) { flags.insert(.fetch) }
     if entry.pointee.context != 0 { flags.insert(.context) }
     return flags
+  }
+
+  @inline(never)
+  private func persist(_ entry: UnsafeMutablePointer<OutboundOperation>, _ flags: inout FrameFlags) {
+    flags.insert(.persistent)
+    if entry.pointee.flags.contains(.fence) { flags.insert(.wantsDone) } else { flags.remove(.wantsDone) }
   }
 
   /// TRANSFER_NOTIFY or READ_REQUEST. Returns false when it does not fit.

@@ -143,7 +143,7 @@ extension TransportEndpoint {
     _ kind: EventKind, _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>
   ) {
     describe(
-      kind, .ok, OperationFlags(frame.pointee.flags), connection.pointee.index, tag: frame.pointee.tag,
+      kind, .ok, OperationFlags(frame), connection.pointee.index, tag: frame.pointee.tag,
       data: frame.pointee.data,
       length: frame.pointee.total, Cookies())
     if kind == .message {
@@ -166,7 +166,7 @@ extension TransportEndpoint {
     let isWrite = event.pointee.kind == .write
     inbound[slot].initialize(
       to: InboundTransfer(
-        flags: OperationFlags(frame.pointee.flags), isWrite: isWrite, isPulled: isPulled,
+        flags: OperationFlags(frame), isWrite: isWrite, isPulled: isPulled,
         wantsDone: isPulled || isWrite || frame.pointee.flags.contains(.wantsDone),
         connection: connection.pointee.index,
         sequence: frame.pointee.operation, token: frame.pointee.token, length: frame.pointee.total,
@@ -430,10 +430,17 @@ extension TransportEndpoint {
 }
 
 extension OperationFlags {
-  init(_ flags: FrameFlags) {
+  @inline(__always)
+  init(_ frame: UnsafePointer<OrderedFrame>) {
+    let flags = frame.pointee.flags
     self = []
     if flags.contains(.tagged) { insert(.tagged) }
     if flags.contains(.remoteData) { insert(.remoteData) }
+    if flags.contains(.persistent) && frame.pointee.isWrite {
+      insert(.persistent)
+      if flags.contains(.wantsDone) { insert(.fence) }
+      return
+    }
     if flags.contains(.wantsDone) { insert(flags.contains(.wantsMatch) ? .matchComplete : .deliveryComplete) }
   }
 }

@@ -198,7 +198,14 @@ extension TransportEndpoint {
     describe(
       kind, entry.pointee.status, entry.pointee.flags, entry.pointee.connection, tag: entry.pointee.tag,
       data: entry.pointee.data, length: entry.pointee.length, entry.pointee.cookie)
-    free(transfer: slot)
+    guard awaitsPersistence(entry, entry.pointee.status) else {
+      free(transfer: slot)
+      return true
+    }
+    cursor.answer = .persistence
+    cursor.eventConnection = self[entry.pointee.connection]
+    cursor.transfer = slot
+    cursor.refusal = .ok
     return true
   }
 
@@ -357,6 +364,7 @@ extension TransportStatus {
     case .ok: self = .ok
     case .accessDenied: self = .accessDenied
     case .outOfBounds: self = .outOfBounds
+    case .notPersistent: self = .notPersistent
     case .unsupported: self = .unsupported
     case .aborted, nil: self = .aborted
     }

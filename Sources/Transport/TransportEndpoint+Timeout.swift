@@ -219,6 +219,11 @@ extension TransportEndpoint {
       }
       slot = next
     }
+    slot = finishedTransfers.first
+    while slot != .max {
+      if inbound[slot].pointee.connection == connection.pointee.index { inbound[slot].pointee.isDetached = true }
+      slot = inbound[slot].pointee.next
+    }
   }
 
   private mutating func failTransfer(_ slot: UInt32, _ status: TransportStatus) {

@@ -89,6 +89,9 @@ package struct OperationFlags: OptionSet, BitwiseCopyable {
   /// Starts, and with it all that is posted later, only when everything posted before on its connection has ended
   /// (FI_FENCE).
   package static var fence: OperationFlags { OperationFlags(rawValue: 256) }
+  /// A write ends when its data is persistent at the target (FI_COMMIT_COMPLETE); with `.fence`, when that of all writes
+  /// before it is too.
+  package static var persistent: OperationFlags { OperationFlags(rawValue: 512) }
   /// The payload is copied; the program may reuse its memory at once (FI_INJECT).
   package static var inject: OperationFlags { OperationFlags(rawValue: 8) }
   /// An atomic operation returns what the memory held before it.
@@ -114,6 +117,8 @@ package enum TransportStatus: UInt8, BitwiseCopyable {
   case closed = 7
   /// The target does not know such an atomic operation.
   case unsupported = 8
+  /// The target could not make the data persistent.
+  case notPersistent = 9
 }
 
 /// What `post` did.

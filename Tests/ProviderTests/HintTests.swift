@@ -136,6 +136,8 @@ final class Hints {
   ]
 
   static let queues: [Case] = [
+    Case("persistent memory", true) { $0.info.pointee.caps = FI_RMA | FI_RMA_PMEM },
+    Case("persistent memory without RMA", false) { $0.info.pointee.caps = FI_MSG | FI_RMA_PMEM },
     Case("inject limit", true) { $0.transmit.pointee.inject_size = Capabilities.injectSize },
     Case("above inject limit", false) { $0.transmit.pointee.inject_size = Capabilities.injectSize + 1 },
     Case("largest queues", true) {
@@ -149,7 +151,7 @@ final class Hints {
     Case("too many receive pieces", false) { $0.receive.pointee.iov_limit = Capabilities.iovLimit + 1 },
     Case("too many remote pieces", false) { $0.transmit.pointee.rma_iov_limit = Capabilities.remoteIovLimit + 1 },
     Case("delivery complete", true) { $0.transmit.pointee.op_flags = FI_DELIVERY_COMPLETE | FI_COMPLETION },
-    Case("commit complete", false) { $0.transmit.pointee.op_flags = FI_COMMIT_COMPLETE },
+    Case("commit complete", true) { $0.transmit.pointee.op_flags = FI_COMMIT_COMPLETE },
     Case("multi-receive by default", true) { $0.receive.pointee.op_flags = FI_MULTI_RECV },
     Case("message order", true) { $0.transmit.pointee.msg_order = FI_ORDER_SAS | FI_ORDER_RAW },
     Case("write after read", true) { $0.transmit.pointee.msg_order = FI_ORDER_WAR | FI_ORDER_RMA_WAR },

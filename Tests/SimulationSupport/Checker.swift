@@ -81,6 +81,7 @@ package final class Checker {
       // A message that the target holds is delivered; it is matched only when the program there asks for it.
       let mustBePlaced =
         record.plan.kind == .atomic || record.plan.flags.contains(.matchComplete)
+        || record.plan.flags.contains(.persistent)
         || record.plan.flags.contains(.deliveryComplete) && record.plan.holdFor == nil
       if mustBePlaced && !record.isFinished && !record.isLost {
         fail(record, "ended well before its bytes were placed")
@@ -93,6 +94,7 @@ package final class Checker {
       if !isPlanned && !hadFailure(record) {
         fail(record, "ended with \(status)")
       }
+    case .notPersistent: fail(record, "ended with \(status)")
     case .refused, .timedOut, .reset, .closed:
       if scenario.isStable(record.plan.source, record.plan.target) { fail(record, "ended with \(status)") }
       failedPairs.insert(pair(record.plan.source, record.plan.target))

@@ -49,6 +49,7 @@ package struct OperationPlan {
     if flags.contains(.inject) { text += ", inject" }
     if flags.contains(.fetch) { text += ", fetch to \(resultParts)" }
     if flags.contains(.fence) { text += ", fenced" }
+    if flags.contains(.persistent) { text += ", persistent" }
     if context != 0 { text += ", context \(context)" }
     text += ", local \(localParts) gap \(gap), remote \(remoteParts)"
     if let place { text += ", at byte \(place)" }

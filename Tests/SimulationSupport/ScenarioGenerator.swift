@@ -131,6 +131,9 @@ package struct ScenarioGenerator {
         plan.flags.insert(.buffered)
       }
       if isFenced(scenario.operations.count) { plan.flags.insert(.fence) }
+      if plan.kind == .write && mix(scenario.seed &+ UInt64(scenario.operations.count)) & 7 == 0 {
+        plan.flags.insert(.persistent)
+      }
       makeMemory(&plan)
       if plan.kind == .message && random.chance(holds) {
         plan.holdFor = UInt64(random.logarithmic(100...3_000_000))

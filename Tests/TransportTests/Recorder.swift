@@ -34,6 +34,9 @@ final class Recorder: HostProgram {
   var missingContext: UInt16?
   /// Writes and reads are refused.
   var refusal: OperationStatus?
+  /// What was to be made persistent, and whether that works.
+  private(set) var persisted: [(places: [Int], isAll: Bool)] = []
+  var canPersist = true
   /// Messages are received in the region from here on.
   var place: Int?
   /// Accepted messages get buffers of at most this size.
@@ -72,7 +75,9 @@ final class Recorder: HostProgram {
     case .messageReceived: received(event)
     case .heldMessageLost: lostHeld += 1
     case .write: write(event, host)
-    case .writeReceived: writes.append((event.length, event.data, event.status))
+    case .writeReceived:
+      writes.append((event.length, event.data, event.status))
+      persist(event, host) { host.endpoint.writtenMemory($0) }
     case .read:
       if let refusal { return host.endpoint.refuse(refusal) }
       withRegion(event) { host.endpoint.accept($0, count: $1, cookie: Cookies()) }
@@ -141,7 +146,22 @@ final class Recorder: HostProgram {
         payload += slices[index].count
       }
       writes.append((event.length, event.data, .ok))
+      persist(event, host) { memory in
+        for index in 0..<count { (memory + index).initialize(to: slices[index]) }
+        return count
+      }
     }
+  }
+
+  /// Notes what is to be persistent, as the region's addresses and whether all before is too.
+  private func persist(_ event: Event, _ host: SimulatedHost, _ memory: (UnsafeMutablePointer<Slice>) -> Int) {
+    guard event.flags.contains(.persistent), event.status == .ok else { return }
+    withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { slices in
+      let count = memory(slices.baseAddress!)
+      let places = (0..<count).map { slices[$0].base! - region.baseAddress! }
+      persisted.append((places, event.flags.contains(.fence)))
+    }
+    if !canPersist { host.endpoint.refuse(.notPersistent) }
   }
 
   /// Whatever the operation is, the memory gets its operands, as far as there are any, and what it held is returned.

@@ -33,6 +33,7 @@ package struct HintCheck {
       return "FI_HMEM is not offered on a host with an accelerator, unless FI_HMEM=system is set"
     }
     if hints.caps & (FI_SOURCE | FI_SOURCE_ERR) == FI_SOURCE_ERR { return "FI_SOURCE_ERR needs FI_SOURCE" }
+    if hints.caps & (FI_RMA | FI_RMA_PMEM) == FI_RMA_PMEM { return "FI_RMA_PMEM needs FI_RMA" }
     if AddressFormat.family(hints.addr_format) == nil { return "the address format is not an IP one" }
     if let fabric = hints.fabric_attr?.pointee, fabric.prov_version > name.version.rawValue {
       return "the provider is older than the version asked for"

@@ -87,6 +87,7 @@ package final class Endpoint {
     domain.engine.unlock()
   }
 
+  package var capabilities: UInt64 { options.capabilities }
   /// A profile is open: such an endpoint cannot be closed.
   package var hasProfile: Bool { profile != nil }
   package var isEnabled: Bool { contexts?.isEnabled ?? hasStarted }
@@ -382,10 +383,12 @@ package final class Endpoint {
     engine.lock()
     closeConnection()
     if let port {
+      engine.dropDeferredWork(at: port, all: false)
       port.linger()
       logStatistics(of: port)
       engine.remove(port)
       port.releaseReservations()
+      engine.dropDeferredWork(at: port, all: true)
     }
     closeDatagrams()
     port = nil

@@ -142,6 +142,7 @@ package enum TransferError {
     case .timedOut: return FI_ETIMEDOUT
     case .reset: return FI_ECONNRESET
     case .closed: return FI_ECONNABORTED
+    case .notPersistent: return FI_EIO
     }
   }
 

@@ -35,7 +35,7 @@ package final class PassiveEndpoint: ConnectionManager {
   package convenience init(
     _ fabric: Fabric, _ info: UnsafePointer<fi_info>, requestOps: UnsafeMutablePointer<fi_ops>
   ) throws(FabricError) {
-    guard let type = info.pointee.ep_attr?.pointee.type, EndpointType(type) == .msg else {
+    guard info.pointee.ep_attr?.pointee.type == FI_EP_MSG else {
       throw Self.refuse("only endpoints of type FI_EP_MSG listen", in: "fi_passive_ep")
     }
     let copy = try InfoMemory.duplicate(info)

@@ -183,6 +183,14 @@ package final class ReceiveContext {
   @inline(__always)
   func unlock() { engine._withUnsafeGuaranteedRef { $0.unlock() } }
 
+  /// Whether receives may wait for counters (FI_TRIGGER).
+  package var hasTriggers: Bool { capabilities & FI_TRIGGER != 0 }
+
+  /// Whether it belongs to the domain of an engine.
+  package func isDriven(by engine: ProgressEngine) -> Bool {
+    self.engine.toOpaque() == Unmanaged.passUnretained(engine).toOpaque()
+  }
+
   /// Receives that may still be posted.
   package var receivesLeft: Int {
     lock()
@@ -248,10 +256,34 @@ package final class ReceiveContext {
           data: entry.pointee.data, tag: entry.pointee.tag, source: source)
       }
     } else {
+      if entry.pointee.flags & UInt32(FI_TRIGGER) != 0 {
+        return completeDeferred(index, length: length, at: port, to: queue)
+      }
       queue._withUnsafeGuaranteedRef { $0.unreserve() }
     }
     receives.free(index)
     if isCounted { countReceive(length, at: port) }
+  }
+
+  /// Out of the way of others, since it counts references.
+  @inline(never)
+  private func completeDeferred(_ index: UInt32, length: UInt64, at port: Port, to queue: Unmanaged<CompletionQueue>) {
+    endDeferred(index, length, isError: false) { complete(index, length: length, at: port, to: queue) }
+  }
+
+  /// Ends a receive that was work queued to the domain as `end` does with any other: told to the completion queue only if
+  /// that was asked for, or after an error, and counted by the counter of the work alone.
+  @inline(never)
+  private func endDeferred(_ index: UInt32, _ bytes: UInt64, isError: Bool, _ end: () -> Void) {
+    let work = DeferredWork.of(receives[index].pointee.context)
+    receives[index].pointee.context = work.context
+    receives[index].pointee.flags &= ~UInt32(FI_TRIGGER)
+    receives[index].pointee.flags |= UInt32(work.flags & FI_COMPLETION)
+    let isCounted = isCounted
+    self.isCounted = false
+    end()
+    self.isCounted = isCounted
+    engine._withUnsafeGuaranteedRef { $0.deferredWork.ended(work, bytes, isError: isError) }
   }
 
   /// Ends a receive with an error entry. `port` is where its message comes from; nil of one that was not matched.
@@ -261,6 +293,12 @@ package final class ReceiveContext {
     to queue: Unmanaged<CompletionQueue>
   ) {
     let entry = receives[index]
+    if entry.pointee.flags & UInt32(FI_TRIGGER) != 0 {
+      return endDeferred(index, 0, isError: true) {
+        fail(
+          index, length: length, overflow: overflow, code: code, providerCode: providerCode, at: port, to: queue)
+      }
+    }
     let source = port.map { $0.source(of: entry.pointee.connection) } ?? UInt64.max
     let errorData = port.map { $0.errorData(source, entry.pointee.connection) } ?? ErrorData()
     queue._withUnsafeGuaranteedRef {

@@ -20,7 +20,7 @@ package final class SharedReceiveContext {
   /// receive attributes of this provider have.
   package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_rx_attr>?) throws(FabricError) {
     var options = EndpointOptions()
-    options.capabilities = FI_MSG | FI_TAGGED | FI_RECV
+    options.capabilities = FI_MSG | FI_TAGGED | FI_RECV | FI_TRIGGER
     options.receiveQueueSize = Configuration.current.rxSize
     if let attributes = attributes?.pointee {
       if attributes.caps & ~(Capabilities.receive | Capabilities.domain | Capabilities.ignoredForReceive) != 0 {
@@ -72,6 +72,7 @@ package final class SharedReceiveContext {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if bindings != 0 { throw Self.refuse("endpoints still share the context", in: "fi_close", .busy) }
+    domain.engine.dropDeferredWork(at: context)
     queue?.removeBinding()
     context.boundQueue = nil
     queue = nil

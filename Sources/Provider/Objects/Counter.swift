@@ -9,8 +9,8 @@ import Datagram
 /// A counter that another provider owns (FI_PEER) is always alarmed: what it counts, it tells the owner at once.
 ///
 /// Thresholds are for work that is triggered: ``addThreshold(_:token:)`` puts a token beside a value, and when the
-/// counter is there the token moves to the engine's ``ProgressEngine/reached`` list, which its owner drains. A counter
-/// without thresholds and sleepers pays one comparison for that.
+/// counter, its errors included, is there the token moves to the engine's ``ProgressEngine/reached`` list, which its owner
+/// drains. A counter without thresholds and sleepers pays one comparison for that.
 ///
 /// Man pages: fi_cntr(3); fi_peer(3), "Peer counter"
 package final class Counter: Waitable {
@@ -111,8 +111,8 @@ package final class Counter: Waitable {
   /// An operation has failed.
   package func countError() { advanceErrors(by: 1) }
 
-  /// A token for the engine's list of reached thresholds: at once if the counter is there already, else when it gets
-  /// there. Tokens of one value keep their order. While there are any the counter cannot be closed.
+  /// A token for the engine's list of reached thresholds: at once if values and errors together are there already, else
+  /// when they get there. Tokens of one value keep their order. While there are any the counter cannot be closed.
   package func addThreshold(_ value: UInt64, token: UInt64) {
     thresholds.insert(CounterThreshold(value: value, token: token))
     valueReached()
@@ -134,7 +134,7 @@ package final class Counter: Waitable {
   private func advanceErrors(by amount: UInt64) {
     if let owner { return owner.pointee.owner_ops.pointee.incerr(owner) }
     errors &+= amount
-    wake()
+    valueReached()
   }
 
   /// Wakes sleepers and hands over the thresholds that were reached; or has the owner count.
@@ -145,7 +145,7 @@ package final class Counter: Waitable {
       return owner.pointee.owner_ops.pointee.inc(owner)
     }
     wake()
-    while let first = thresholds.first, first.value <= value {
+    while let first = thresholds.first, first.value <= value &+ errors {
       engine.reached.append(first)
       _ = thresholds.removeFirst()
     }
@@ -159,7 +159,10 @@ package final class Counter: Waitable {
     waitObject?.signal()
   }
 
-  private func resetAlarm() { alarm = isArmed || isImported ? 0 : thresholds.first?.value ?? .max }
+  private func resetAlarm() {
+    let threshold = thresholds.first.map { $0.value > errors ? $0.value - errors : 0 }
+    alarm = isArmed || isImported ? 0 : threshold ?? .max
+  }
 
   // MARK: The program's calls
 
@@ -187,35 +190,41 @@ package final class Counter: Waitable {
   }
 
   /// fi_cntr_add
-  package func add(_ amount: UInt64) {
+  package func add(_ amount: UInt64) { change { $0.apply(add: amount) } }
+
+  /// fi_cntr_set
+  package func set(_ newValue: UInt64) { change { $0.apply(set: newValue) } }
+
+  /// fi_cntr_adderr
+  package func addErrors(_ amount: UInt64) { change { $0.advanceErrors(by: amount) } }
+
+  /// fi_cntr_seterr
+  package func setErrors(_ newValue: UInt64) {
+    change {
+      $0.errors = newValue
+      $0.valueReached()
+    }
+  }
+
+  /// Changes the counter with the lock held, and starts what waited for that.
+  private func change(_ body: (Counter) -> Void) {
     engine.lock()
     defer { engine.unlock() }
+    body(self)
+    engine.startDeferredWork()
+  }
+
+  /// What ``add(_:)`` does, with the lock held.
+  func apply(add amount: UInt64) {
     advance(by: amount)
     seenByPoll.value = value
   }
 
-  /// fi_cntr_set
-  package func set(_ newValue: UInt64) {
-    engine.lock()
-    defer { engine.unlock() }
+  /// What ``set(_:)`` does, with the lock held.
+  func apply(set newValue: UInt64) {
     value = newValue
     seenByPoll.value = value
     valueReached()
-  }
-
-  /// fi_cntr_adderr
-  package func addErrors(_ amount: UInt64) {
-    engine.lock()
-    defer { engine.unlock() }
-    advanceErrors(by: amount)
-  }
-
-  /// fi_cntr_seterr
-  package func setErrors(_ newValue: UInt64) {
-    engine.lock()
-    defer { engine.unlock() }
-    errors = newValue
-    wake()
   }
 
   /// Drives progress and tells whether the counter was changed since the last call, by anything but

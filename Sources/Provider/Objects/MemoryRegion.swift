@@ -28,13 +28,14 @@ package final class MemoryRegion {
   /// Registers pieces of memory as one region. `access` is any of FI_SEND,
   /// FI_REMOTE_WRITE and so on; without a remote permission the region gets no key and cannot clash with another. One
   /// whose accesses are to be counted (`isCounted`, FI_RMA_EVENT) is out of peers' reach until it is enabled if the
-  /// domain has the mode bit FI_MR_RMA_EVENT. As a part of a `whole` (fi_mr_attr.base_mr), it keeps that from being closed.
+  /// domain has the mode bit FI_MR_RMA_EVENT. `isPersistent` (FI_RMA_PMEM): its contents are what a fenced write with
+  /// FI_COMMIT_COMPLETE makes persistent. As a part of a `whole` (fi_mr_attr.base_mr), it keeps that from being closed.
   ///
   /// Errors as in ``RegionTable/insert(_:permissions:key:)``; FI_EDOMAIN and FI_EINVAL where the whole is another
   /// domain's, or does not contain it.
   package convenience init(
     _ domain: Domain, _ pieces: RegionPieces, access: UInt64, requestedKey: UInt64, isCounted: Bool = false,
-    within whole: MemoryRegion? = nil
+    isPersistent: Bool = false, within whole: MemoryRegion? = nil
   ) throws(FabricError) {
     if let whole {
       if whole.domain !== domain { throw Self.refuse("another domain's region", .wrongDomain, in: "fi_mr_reg") }
@@ -45,7 +46,11 @@ package final class MemoryRegion {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     let permissions = isEnabled ? remote : 0
-    let known = remote == 0 ? nil : try domain.regions.insert(pieces, permissions: permissions, key: requestedKey)
+    let known =
+      remote == 0
+      ? nil
+      : try domain.regions.insert(
+        pieces, permissions: permissions, key: requestedKey, isPersistent: isPersistent)
     domain.addChild()
     whole?.partCount += 1
     let areVirtual = domain.memoryMode & UInt32(FI_MR_VIRT_ADDR) != 0

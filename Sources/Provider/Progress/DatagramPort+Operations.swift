@@ -29,7 +29,10 @@ extension DatagramPort {
           context: context, flags: FI_MSG | FI_SEND, length: 0, buffer: 0, data: 0, tag: 0, source: UInt64.max)
       }
     }
-    binding.counters.send?._withUnsafeGuaranteedRef { $0.count(UInt64(truncatingIfNeeded: length)) }
+    if let counter = binding.counters.send {
+      counter._withUnsafeGuaranteedRef { $0.count(UInt64(truncatingIfNeeded: length)) }
+      binding.engine._withUnsafeGuaranteedRef { $0.startDeferredWork() }
+    }
     return 0
   }
 

@@ -100,6 +100,7 @@ extension Port {
   func acceptedHeld(_ now: Instant) {
     // Most such messages are here in full.
     if batch.isEmpty { drain(now) }
+    binding.engine._withUnsafeGuaranteedRef { $0.startDeferredWork() }
     if transport.wantsTransmit && binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep }) { flush(now) }
   }
 
@@ -189,11 +190,10 @@ extension Port {
   private func operationCompleted(_ event: UnsafePointer<Event>) {
     let operation = OperationContext(event.pointee.cookie)
     if operation.isInternal { return internalOperationEnded(operation, event.pointee.status) }
+    if operation.flags & FI_TRIGGER != 0 { return deferredWorkEnded(operation, event.pointee.status) }
     if operation.number != 0 { return contextOperationEnded(operation, event) }
     if countsOperations { countOperation(operation.flags, event.pointee.length, isError: event.pointee.status != .ok) }
-    if event.pointee.status == .ok { return operationSucceeded(operation) }
-    outstanding &-= 1
-    operation.fail(event.pointee.status, binding.transmitQueue)
+    end(operation, event.pointee.status)
   }
 
   @inline(__always)
@@ -207,7 +207,21 @@ extension Port {
   @inline(never)
   private func unreportedSuccess(_ operation: OperationContext) {
     if operation.isInternal { return internalOperationEnded(operation, .ok) }
+    if operation.flags & FI_TRIGGER != 0 { return deferredWorkEnded(operation, .ok) }
     silentlyCompleted(1)
+  }
+
+  /// Work that was queued to the domain has ended.
+  @inline(never)
+  private func deferredWorkEnded(_ operation: OperationContext, _ status: TransportStatus) {
+    binding.engine._withUnsafeGuaranteedRef { $0.deferredWorkEnded(operation, status, at: self) }
+  }
+
+  /// Ends an operation; `operation` has FI_COMPLETION where a success is reported.
+  func end(_ operation: OperationContext, _ status: TransportStatus) {
+    if status == .ok { return operationSucceeded(operation) }
+    outstanding &-= 1
+    operation.fail(status, binding.transmitQueue)
   }
 
   /// Operations of which the program wants to hear only when they fail.
@@ -246,8 +260,7 @@ extension Port {
       guard found.status == .ok else { return transport.refuse(found.status) }
       if let payload = placeablePayload(event) {
         scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, found.sliceCount)
-        if countsRemotes { countRemoteWrite(transfer, event.pointee.length) }
-        return reportAccess(event)
+        return writeEnds(event, transfer, slices, found.sliceCount)
       }
       guard let name = regionTransfers.begin(transfer, in: binding.domain) else { return transport.refuse(.aborted) }
       transport.accept(slices, count: found.sliceCount, cookie: name)
@@ -255,11 +268,37 @@ extension Port {
   }
 
   private func writeReceived(_ event: UnsafePointer<Event>) {
-    if countsRemotes && event.pointee.status == .ok {
-      countRemoteWrite(regionTransfers[event.pointee.cookie], event.pointee.length)
-    }
+    let transfer = regionTransfers[event.pointee.cookie]
     regionTransfers.end(event.pointee.cookie, in: binding.domain)
-    if event.pointee.status == .ok { reportAccess(event) }
+    guard event.pointee.status == .ok else { return }
+    guard event.pointee.flags.contains(.persistent) else { return writeEnds(event, transfer, nil, 0) }
+    withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
+      writeEnds(event, transfer, memory.baseAddress!, transport.writtenMemory(memory.baseAddress!))
+    }
+  }
+
+  /// A write is in place, at `slices` if it is to be persistent.
+  @inline(__always)
+  private func writeEnds(
+    _ event: UnsafePointer<Event>, _ transfer: RegionTransfer, _ slices: UnsafePointer<Slice>?, _ count: Int
+  ) {
+    if event.pointee.flags.contains(.persistent), let slices, !persist(event, slices, count) {
+      return transport.refuse(.notPersistent)
+    }
+    if countsRemotes { countRemoteWrite(transfer, event.pointee.length) }
+    reportAccess(event)
+  }
+
+  /// Makes what was written persistent, and all regions that are meant to be if the write was fenced. All else waits
+  /// meanwhile: an initiator who asks for this wants to wait.
+  @inline(never)
+  private func persist(_ event: UnsafePointer<Event>, _ slices: UnsafePointer<Slice>, _ count: Int) -> Bool {
+    var isPersistent = true
+    for index in 0..<count where !PersistentMemory.flush(slices[index]) { isPersistent = false }
+    if event.pointee.flags.contains(.fence) {
+      binding.domain._withUnsafeGuaranteedRef { if !$0.regions.flushPersistent() { isPersistent = false } }
+    }
+    return isPersistent
   }
 
   private func readArrived(_ event: UnsafePointer<Event>) {

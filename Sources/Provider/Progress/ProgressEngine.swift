@@ -33,6 +33,10 @@ package final class ProgressEngine {
 
   /// Thresholds that the domain's counters have reached. Protected by the lock.
   package var reached = ReachedThresholds()
+  /// Operations that wait for counters. Protected by the lock.
+  let deferredWork = DeferredWorkQueue()
+  /// Some of them are due and have found no room.
+  private var isWorkBlocked = false
 
   // Sleeping. Descriptors are made when somebody first sleeps.
   private let waiterLock = Lock()
@@ -103,6 +107,24 @@ package final class ProgressEngine {
     }
     if datagramPorts.count > 0 && datagramPorts.pump(now) { isEmpty = false }
     emptyRounds = isEmpty ? emptyRounds &+ 1 : 0
+    startDeferredWork()
+  }
+
+  /// Starts the operations whose counters have reached their thresholds. The caller holds the lock, and calls this after
+  /// anything that may have moved a counter.
+  @inline(__always)
+  func startDeferredWork() { if !reached.isEmpty || isWorkBlocked { runDeferredWork() } }
+
+  @inline(never)
+  private func runDeferredWork() {
+    deferredWork.run(self)
+    isWorkBlocked = deferredWork.isBlocked
+  }
+
+  /// An operation of a port that was queued work has ended.
+  @inline(never)
+  func deferredWorkEnded(_ operation: OperationContext, _ status: TransportStatus, at port: Port) {
+    deferredWork.ended(operation, status, at: port)
   }
 
   /// Whether the program has polled in vain for a while and should give way. The caller holds the lock.
@@ -210,6 +232,46 @@ package final class ProgressEngine {
     for index in 0..<portCount { ports[index]._withUnsafeGuaranteedRef { $0.abortTransfers(region: region, now) } }
   }
 
+  // MARK: Deferred work
+
+  /// Has an operation wait for its counter, or starts it if that is there already.
+  package func queue(_ work: DeferredWork) {
+    lock()
+    defer { unlock() }
+    deferredWork.add(work)
+    startDeferredWork()
+  }
+
+  /// Takes back work that was queued under a name and has not started; false when there is none.
+  package func cancelDeferredWork(named name: UInt) -> Bool {
+    lock()
+    defer { unlock() }
+    startDeferredWork()
+    return deferredWork.cancel(named: name)
+  }
+
+  /// Takes back all queued work that has not started, or what waits for one counter.
+  package func flushDeferredWork(waitingFor counter: Counter?) {
+    lock()
+    defer { unlock() }
+    startDeferredWork()
+    deferredWork.flush(waitingFor: counter)
+  }
+
+  /// A port goes away, and its receive context unless others share it: what has not started does not start any more, and
+  /// with `all` the rest is forgotten. The caller holds the lock.
+  func dropDeferredWork(at port: Port, all: Bool) {
+    startDeferredWork()
+    deferredWork.remove(at: Unmanaged.passUnretained(port).toOpaque(), all: all)
+    if !port.isSharing { deferredWork.remove(at: port.context.toOpaque(), all: all) }
+  }
+
+  /// A receive context that ports shared goes away. The caller holds the lock.
+  func dropDeferredWork(at context: ReceiveContext) {
+    startDeferredWork()
+    deferredWork.remove(at: Unmanaged.passUnretained(context).toOpaque(), all: true)
+  }
+
   // MARK: Sleeping
 
   /// Readable when datagrams are there or a protocol timer set by `armWait` is due; -1 on the portable path. Belongs to
@@ -220,6 +282,7 @@ package final class ProgressEngine {
   /// just polled, and polls again when it wakes.
   package func armWait() -> Bool {
     guard let waiter = try? makeWaiter() else { return true }
+    startDeferredWork()
     let now = Clock.now()
     var deadline = Instant.max
     for index in 0..<portCount {
