@@ -17,7 +17,7 @@ WAYS_IN = {
     "LD_PRELOAD": {"LD_PRELOAD": str(LIBRARY)},
     "LD_LIBRARY_PATH": {"LD_LIBRARY_PATH": str(LIB / "dropin")},
 }
-PROVIDERS = ("polyfill", "tcp;ofi_rxm")
+PROVIDERS = (("polyfill", "rdm"), ("tcp;ofi_rxm", "rdm"), ("polyfill", "msg"), ("tcp", "msg"))
 SHORT_TABLE_SIZES = {"0", "1", "4", "16", "64", "256", "1k", "4k", "16k", "64k", "256k", "1m", "4m"}
 LARGEST = "4m"
 
@@ -84,11 +84,12 @@ def check_what_was_held(way, outcome):
   return outcome.server.udp_ports, outcome.client.udp_ports
 
 
-def run_pingpong(way, environment, provider, full):
+def run_pingpong(way, environment, provider, endpoint, full):
   port = pingpong.free_port()
-  heading(f"{way}: fi_pingpong -p '{provider}' -e rdm -c -S all")
+  heading(f"{way}: fi_pingpong -p '{provider}' -e {endpoint} -c -S all")
   datagrams = udp_datagrams_sent()
-  outcome = pingpong.run(provider, "127.0.0.1", arguments=["-S", "all"], environment=environment, port=port)
+  outcome = pingpong.run(provider, "127.0.0.1", arguments=["-S", "all"], environment=environment, endpoint=endpoint,
+                         port=port)
   datagrams = udp_datagrams_sent() - datagrams
   for line in outcome.table.splitlines():
     size = line.split()[:1]
@@ -102,7 +103,7 @@ def run_pingpong(way, environment, provider, full):
   if others:
     raise Failure(f"TCP sockets besides fi_pingpong's own control connection: {others}")
   ports = " and ".join(",".join(map(str, sorted(side))) for side in (server, client))
-  prove(f"{way}: -p '{provider}': {len(sizes)} sizes from {sizes[0]} to {sizes[-1]} bytes, every byte checked, in "
+  prove(f"{way}: -p '{provider}' -e {endpoint}: {len(sizes)} sizes from {sizes[0]} to {sizes[-1]} bytes, every byte checked, in "
         f"{outcome.seconds:.1f} s, between UDP ports {ports} ({datagrams} datagrams; the only TCP connection is "
         "fi_pingpong's own control connection)")
 
@@ -119,8 +120,8 @@ def main():
     show_untouched()
     for way, environment in WAYS_IN.items():
       run_fi_info(way, environment)
-      for provider in PROVIDERS:
-        run_pingpong(way, environment, provider, full)
+      for provider, endpoint in PROVIDERS:
+        run_pingpong(way, environment, provider, endpoint, full)
   except Failure as failure:
     sys.stdout.flush()
     print(f"\nerror: {failure}", file=sys.stderr)

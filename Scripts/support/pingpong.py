@@ -86,15 +86,16 @@ def parse_rows(output):
   return re.findall(r"^(\d[\d.]*[kmg]?)\s+(\d+[kmg]?)\s+=(\d+[kmg]?)\s", output, re.MULTILINE)
 
 
-def run(provider, address, *, arguments, environment, on_server=(), on_client=(), port=None, timeout=60, during=None):
-  """Runs `fi_pingpong -p provider -e rdm -c arguments` against `address` and returns the Outcome.
+def run(provider, address, *, arguments, environment, endpoint="rdm", on_server=(), on_client=(), port=None, timeout=60,
+        during=None):
+  """Runs `fi_pingpong -p provider -e endpoint -c arguments` against `address` and returns the Outcome.
 
   on_server and on_client are command prefixes (`ip netns exec X`) that replace themselves by what they run. `during`
   is called with the client's Popen again and again while both run. Raises Failure with both outputs. No process is
   left behind.
   """
   port = port or free_port()
-  command = ["fi_pingpong", "-p", provider, "-e", "rdm", "-c", *arguments]
+  command = ["fi_pingpong", "-p", provider, "-e", endpoint, "-c", *arguments]
   started = time.monotonic()
   processes, outputs, seen = {}, {}, {"server": Seen(), "client": Seen()}
 

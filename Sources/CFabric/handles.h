@@ -118,10 +118,4 @@ struct lfp_profile {
   void *object;
 };
 
-/// Objects without a structure of their own: connection requests, and the "logging" and "mr_cache" of fi_open().
-struct lfp_object {
-  struct fid fid;
-  void *object;
-};
-
 #endif /* LFP_HANDLES_H */

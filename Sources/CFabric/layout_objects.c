@@ -260,4 +260,3 @@ AT(lfp_av_set, fid, 0); AT(lfp_av_set, object, sizeof(struct fid_av_set));
 AT(lfp_mr, fid, 0); AT(lfp_mr, object, sizeof(struct fid_mr));
 AT(lfp_mc, fid, 0); AT(lfp_mc, object, sizeof(struct fid_mc));
 AT(lfp_profile, fid, 0); AT(lfp_profile, object, sizeof(struct fid_profile));
-AT(lfp_object, fid, 0); AT(lfp_object, object, sizeof(struct fid));

@@ -11,10 +11,12 @@ func domain_av_open(
     guard let attr, let av else {
       throw .invalidArgument.because(.addressVector, "no attributes, or no place for the vector", in: "fi_av_open")
     }
-    let vector = try AddressVector(object(domain, lfp_domain.self), attr)
+    let vector = try AddressVector(object(domain, lfp_domain.self), attr, context: context)
+    // A peer context lasts no longer than this call.
+    let isImported = attr.pointee.flags & FI_PEER != 0
     do throws(FabricError) {
       let handle = try makeHandle(vector, lfp_av.self) {
-        $0.fid.fid = fid(fclass: Int(FI_CLASS_AV), context: context, ops: &avBaseOps)
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_AV), context: isImported ? nil : context, ops: &avBaseOps)
         $0.fid.ops = UnsafeMutablePointer(&avOps)
       }
       attr.pointee.type = vector.type
@@ -38,7 +40,7 @@ private func av_insert(
   _ av: UnsafeMutablePointer<fid_av>?, _ addr: UnsafeRawPointer?, _ count: Int,
   _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  inserted { () throws(FabricError) in
+  inserted(av) { () throws(FabricError) in
     try object(av, lfp_av.self).insert(addr, count: count, report(av, fi_addr, flags, context))
   }
 }
@@ -55,7 +57,7 @@ private func av_insertsym(
   _ service: UnsafePointer<CChar>?, _ svccnt: Int, _ fi_addr: UnsafeMutablePointer<fi_addr_t>?, _ flags: UInt64,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  inserted { () throws(FabricError) in
+  inserted(av) { () throws(FabricError) in
     let report = try report(av, fi_addr, flags, context)
     guard let node, let service else {
       throw .invalidArgument.because(.addressVector, "no node or no service", in: "fi_av_insertsvc")
@@ -196,7 +198,12 @@ private func av_bind(
   }
 }
 
-private func inserted(_ body: () throws(FabricError) -> Int) -> Int32 { Int32(clamping: count(body)) }
+/// What a call that inserts returns. Owners of receives learn whom their unexpected messages come from.
+private func inserted(_ av: UnsafeMutablePointer<fid_av>?, _ body: () throws(FabricError) -> Int) -> Int32 {
+  let result = Int32(clamping: count(body))
+  if result >= 0 { object(av, lfp_av.self).domain.engine.updateSources(peer_source) }
+  return result
+}
 
 private var straddrCapacity: Int { SocketAddress.textCapacity + 24 }
 
@@ -206,6 +213,6 @@ nonisolated(unsafe) private var avBaseOps = fi_ops(
 
 nonisolated(unsafe) private var avOps = fi_ops_av(
   size: MemoryLayout<fi_ops_av>.size, insert: av_insert, insertsvc: av_insertsvc, insertsym: av_insertsym,
-  remove: av_remove, lookup: av_lookup, straddr: av_straddr, av_set: no_av_av_set,
+  remove: av_remove, lookup: av_lookup, straddr: av_straddr, av_set: av_av_set,
   insert_auth_key: av_insert_auth_key, lookup_auth_key: av_lookup_auth_key, set_user_id: av_set_user_id,
   lookup2: av_lookup2)

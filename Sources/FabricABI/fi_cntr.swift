@@ -8,11 +8,13 @@ func domain_cntr_open(
 ) -> Int32 {
   status { () throws(FabricError) in
     guard let cntr else { throw .invalidArgument.because(.counter, "no place for the counter", in: "fi_cntr_open") }
-    let counter = try Counter(object(domain, lfp_domain.self), attr)
+    let counter = try Counter(object(domain, lfp_domain.self), attr, context: context)
+    let isImported = counter.isImported
     do throws(FabricError) {
       let handle = try makeHandle(counter, lfp_cntr.self) {
-        $0.fid.fid = fid(fclass: Int(FI_CLASS_CNTR), context: context, ops: &counterBaseOps)
-        $0.fid.ops = UnsafeMutablePointer(&counterOps)
+        // A peer context lasts no longer than this call.
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_CNTR), context: isImported ? nil : context, ops: &counterBaseOps)
+        $0.fid.ops = isImported ? UnsafeMutablePointer(&importedCounterOps) : UnsafeMutablePointer(&counterOps)
       }
       cntr.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_cntr.self)
     } catch {
@@ -74,3 +76,9 @@ nonisolated(unsafe) private var counterBaseOps = fi_ops(
 nonisolated(unsafe) private var counterOps = fi_ops_cntr(
   size: MemoryLayout<fi_ops_cntr>.size, read: cntr_read, readerr: cntr_readerr, add: cntr_add, set: cntr_set,
   wait: cntr_wait, adderr: cntr_adderr, seterr: cntr_seterr, export_xpu: no_cntr_export_xpu)
+
+/// Of a counter that another provider owns: there is no count here, but reading drives progress.
+nonisolated(unsafe) private var importedCounterOps = fi_ops_cntr(
+  size: MemoryLayout<fi_ops_cntr>.size, read: cntr_read, readerr: { _ in 0 }, add: { _, _ in notBuilt },
+  set: { _, _ in notBuilt }, wait: { _, _, _ in notBuilt }, adderr: { _, _ in notBuilt },
+  seterr: { _, _ in notBuilt }, export_xpu: no_cntr_export_xpu)

@@ -10,11 +10,13 @@ func domain_cq_open(
     guard let attr, let cq else {
       throw .invalidArgument.because(.completionQueue, "no attributes, or no place for the queue", in: "fi_cq_open")
     }
-    let queue = try CompletionQueue(object(domain, lfp_domain.self), attr)
+    let queue = try CompletionQueue(object(domain, lfp_domain.self), attr, context: context)
+    let isImported = queue.owner != nil
     do throws(FabricError) {
       let handle = try makeHandle(queue, lfp_cq.self) {
-        $0.fid.fid = fid(fclass: Int(FI_CLASS_CQ), context: context, ops: &cqBaseOps)
-        $0.fid.ops = UnsafeMutablePointer(&cqOps)
+        // A peer context lasts no longer than this call.
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_CQ), context: isImported ? nil : context, ops: &cqBaseOps)
+        $0.fid.ops = isImported ? UnsafeMutablePointer(&importedCQOps) : UnsafeMutablePointer(&cqOps)
       }
       cq.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_cq.self)
     } catch {
@@ -93,3 +95,10 @@ nonisolated(unsafe) private var cqBaseOps = fi_ops(
 nonisolated(unsafe) private var cqOps = fi_ops_cq(
   size: MemoryLayout<fi_ops_cq>.size, read: cq_read, readfrom: cq_readfrom, readerr: cq_readerr, sread: cq_sread,
   sreadfrom: cq_sreadfrom, signal: cq_signal, strerror: cq_strerror, export_xpu: no_cq_export_xpu)
+
+/// Of a queue that another provider owns: there is nothing to read, but polling drives progress.
+nonisolated(unsafe) private var importedCQOps = fi_ops_cq(
+  size: MemoryLayout<fi_ops_cq>.size, read: { cq, _, _ in withObject(cq, lfp_cq.self) { $0.pollForOwner() } },
+  readfrom: { _, _, _, _ in Int(notBuilt) }, readerr: { _, _, _ in Int(notBuilt) },
+  sread: { _, _, _, _, _ in Int(notBuilt) }, sreadfrom: { _, _, _, _, _, _ in Int(notBuilt) },
+  signal: { _ in notBuilt }, strerror: cq_strerror, export_xpu: no_cq_export_xpu)

@@ -32,14 +32,15 @@ func fabric_domain(
   }
 }
 
-/// fi_domain(3), fi_domain2: no flag is known but FI_PEER, which is not offered.
+/// fi_domain(3), fi_domain2: no flag is known. That includes FI_PEER, with which a provider that only offloads something
+/// works in another's domain, and which others refuse so (fi_peer(3)).
 func fabric_domain2(
   _ fabric: UnsafeMutablePointer<fid_fabric>?, _ info: UnsafeMutablePointer<fi_info>?,
   _ domain: UnsafeMutablePointer<UnsafeMutablePointer<fid_domain>?>?, _ flags: UInt64,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   if flags == 0 { return fabric_domain(fabric, info, domain, context) }
-  let error = flags == FI_PEER ? FabricError.notImplemented : .badFlags
+  let error = flags == FI_PEER ? FabricError.invalidArgument : .badFlags
   return error.because(.domain, "flags that are unknown or not offered", in: "fi_domain2").result
 }
 
@@ -71,6 +72,9 @@ private func domain_control(
   case Int(FI_MAP_RAW_MR): return mapRawKey(argument)
   // A mapped key is the key itself, so there is nothing to take back.
   case Int(FI_UNMAP_KEY) where argument != nil: return 0
+  case Int(FI_QUEUE_WORK): return queueWork(argument)
+  case Int(FI_CANCEL_WORK): return cancelWork(object(fid, lfp_domain.self), argument)
+  case Int(FI_FLUSH_WORK): return flushWork(object(fid, lfp_domain.self), argument)
   case Int(FI_UNMAP_KEY): return FabricError.invalidArgument.because(.domain, "no key", in: "fi_mr_unmap_key").result
   default: return FabricError.notImplemented.because(.domain, "unknown command", in: "fi_control").result
   }
@@ -84,5 +88,5 @@ nonisolated(unsafe) private var domainOps = fi_ops_domain(
   size: MemoryLayout<fi_ops_domain>.size, av_open: domain_av_open, cq_open: domain_cq_open,
   endpoint: domain_endpoint, scalable_ep: domain_scalable_ep, cntr_open: domain_cntr_open,
   poll_open: domain_poll_open, stx_ctx: domain_stx_ctx, srx_ctx: domain_srx_ctx,
-  query_atomic: domain_query_atomic, query_collective: no_domain_query_collective, endpoint2: domain_endpoint2,
+  query_atomic: domain_query_atomic, query_collective: domain_query_collective, endpoint2: domain_endpoint2,
   xpu_ctx: no_domain_xpu_ctx)

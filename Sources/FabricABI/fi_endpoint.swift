@@ -10,13 +10,19 @@ func domain_endpoint(
     guard let info, let ep else { throw .invalidArgument }
     let endpoint = try Endpoint(object(domain, lfp_domain.self), info)
     let isDatagram = endpoint.type == .dgram
+    let isConnected = endpoint.type == .msg
     ep.pointee = try open(endpoint) {
       $0.fid.fid = fid(fclass: Int(FI_CLASS_EP), context: context, ops: &endpointBaseOps)
       $0.fid.ops = isDatagram ? UnsafeMutablePointer(&datagramEndpointOps) : UnsafeMutablePointer(&endpointOps)
-      $0.fid.cm = isDatagram ? UnsafeMutablePointer(&groupOps) : UnsafeMutablePointer(&connectionOps)
+      $0.fid.cm =
+        isDatagram
+        ? UnsafeMutablePointer(&groupOps)
+        : isConnected ? UnsafeMutablePointer(&connectionOps) : UnsafeMutablePointer(&nameOps)
       $0.fid.msg = UnsafeMutablePointer(&disabledMessageOps)
       $0.fid.tagged = isDatagram ? UnsafeMutablePointer(&noTaggedMessages) : UnsafeMutablePointer(&disabledTaggedOps)
       $0.fid.rma = isDatagram ? UnsafeMutablePointer(&noRemoteMemory) : UnsafeMutablePointer(&disabledRemoteMemoryOps)
+      if endpoint.hasCollectives { $0.fid.collective = UnsafeMutablePointer(&disabledCollectiveOps) }
+      if !isDatagram { $0.fid.atomic = UnsafeMutablePointer(&disabledAtomicOps) }
     }
   }
 }
@@ -32,10 +38,11 @@ func domain_scalable_ep(
     sep.pointee = try open(endpoint) {
       $0.fid.fid = fid(fclass: Int(FI_CLASS_SEP), context: context, ops: &endpointBaseOps)
       $0.fid.ops = UnsafeMutablePointer(&scalableEndpointOps)
-      $0.fid.cm = UnsafeMutablePointer(&connectionOps)
+      $0.fid.cm = UnsafeMutablePointer(&nameOps)
       $0.fid.msg = UnsafeMutablePointer(&noMessages)
       $0.fid.tagged = UnsafeMutablePointer(&noTaggedMessages)
       $0.fid.rma = UnsafeMutablePointer(&noRemoteMemory)
+      $0.fid.collective = UnsafeMutablePointer(&noCollectives)
     }
   }
 }
@@ -46,12 +53,13 @@ private func open(_ endpoint: Endpoint, _ fill: (inout lfp_ep) -> Void) throws(F
 > {
   do throws(FabricError) {
     let handle = try makeHandle(endpoint, lfp_ep.self) {
-      fill(&$0)
       $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
       $0.fid.collective = UnsafeMutablePointer(&noCollectives)
+      fill(&$0)
       $0.transmit_flags = endpoint.options.transmitFlags
       $0.receive_flags = endpoint.options.receiveFlags
     }
+    endpoint.fid = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid.self)
     return UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
   } catch {
     endpoint.close()
@@ -59,7 +67,8 @@ private func open(_ endpoint: Endpoint, _ fill: (inout lfp_ep) -> Void) throws(F
   }
 }
 
-/// fi_endpoint(3), fi_endpoint2: no flag is known but FI_PEER_TRANSFER, which is not offered.
+/// fi_endpoint(3), fi_endpoint2: no flag is known but FI_PEER_TRANSFER, for providers that only offload something; messages
+/// of others are not carried.
 func domain_endpoint2(
   _ domain: UnsafeMutablePointer<fid_domain>?, _ info: UnsafeMutablePointer<fi_info>?,
   _ ep: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _ flags: UInt64, _ context: UnsafeMutableRawPointer?
@@ -127,14 +136,14 @@ private func ep_control(
       return try controlOperations(fid, command, argument, flags)
     }
     try endpoint.enable()
-    let handle = ownHandle(fid)
-    openDataPath(handle, of: endpoint)
-    updateAliases(of: handle)
+    openDataPath(of: endpoint, ownHandle(fid))
   }
 }
 
-/// From now on the tables of the data path are the real ones.
-private func openDataPath(_ handle: UnsafeMutablePointer<lfp_ep>, of endpoint: Endpoint) {
+/// From now on the tables of the data path are the real ones, of the handle that the endpoint was opened with and of its
+/// aliases.
+func openDataPath(of endpoint: Endpoint, _ handle: UnsafeMutablePointer<lfp_ep>) {
+  defer { updateAliases(of: handle) }
   if endpoint.contexts != nil { return }
   handle.pointee.port = endpoint.dataPort
   handle.pointee.receiver = endpoint.receiver?.toOpaque()
@@ -150,6 +159,8 @@ private func openDataPath(_ handle: UnsafeMutablePointer<lfp_ep>, of endpoint: E
   handle.pointee.fid.tagged =
     sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
   handle.pointee.fid.rma = UnsafeMutablePointer(&remoteMemoryOps)
+  handle.pointee.fid.atomic = UnsafeMutablePointer(&atomicOps)
+  if endpoint.hasCollectives { handle.pointee.fid.collective = UnsafeMutablePointer(&collectiveOps) }
 }
 
 nonisolated(unsafe) private var endpointBaseOps = fi_ops(
@@ -263,3 +274,32 @@ nonisolated(unsafe) var disabledRemoteMemoryOps = fi_ops_rma(
   inject: { _, _, _, _, _, _ in notEnabled },
   writedata: { _, _, _, _, _, _, _, _, _ in notEnabled },
   injectdata: { _, _, _, _, _, _, _ in notEnabled })
+
+nonisolated(unsafe) private var disabledCollectiveOps = fi_ops_collective(
+  size: MemoryLayout<fi_ops_collective>.size,
+  barrier: { _, _, _ in notEnabled },
+  broadcast: { _, _, _, _, _, _, _, _, _ in notEnabled },
+  alltoall: { _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  allreduce: { _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  allgather: { _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  reduce_scatter: { _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  reduce: { _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  scatter: { _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  gather: { _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  msg: { _, _, _, _, _, _ in notEnabled },
+  barrier2: { _, _, _, _ in notEnabled })
+
+nonisolated(unsafe) var disabledAtomicOps = fi_ops_atomic(
+  size: MemoryLayout<fi_ops_atomic>.size,
+  write: { _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  writev: { _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  writemsg: { _, _, _ in notEnabled },
+  inject: { _, _, _, _, _, _, _, _ in notEnabled },
+  readwrite: { _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  readwritev: { _, _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  readwritemsg: { _, _, _, _, _, _ in notEnabled },
+  compwrite: { _, _, _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  compwritev: { _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _ in notEnabled },
+  compwritemsg: { _, _, _, _, _, _, _, _, _ in notEnabled },
+  writevalid: atomicOps.writevalid, readwritevalid: atomicOps.readwritevalid,
+  compwritevalid: atomicOps.compwritevalid)

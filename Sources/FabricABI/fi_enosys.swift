@@ -28,28 +28,11 @@ func no_ops_set(
   FabricError.notImplemented.because(.core, "the object has no such callbacks", in: "fi_set_ops").result
 }
 
-// MARK: Fabrics
-
-func no_fabric_passive_ep(
-  _: UnsafeMutablePointer<fid_fabric>?, _: UnsafeMutablePointer<fi_info>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_pep>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
-
 // MARK: Domains
 
-func no_domain_query_collective(
-  _: UnsafeMutablePointer<fid_domain>?, _: fi_collective_op, _: UnsafeMutablePointer<fi_collective_attr>?, _: UInt64
-) -> Int32 { notBuilt }
 func no_domain_xpu_ctx(
   _: UnsafeMutablePointer<fid_domain>?, _: UnsafeMutablePointer<fi_xpu_attr>?,
   _: UnsafeMutablePointer<UnsafeMutablePointer<fid_xpu_ctx>?>?, _: UnsafeMutableRawPointer?
-) -> Int32 { notBuilt }
-
-// MARK: Address vectors
-
-func no_av_av_set(
-  _: UnsafeMutablePointer<fid_av>?, _: UnsafeMutablePointer<fi_av_set_attr>?,
-  _: UnsafeMutablePointer<UnsafeMutablePointer<fid_av_set>?>?, _: UnsafeMutableRawPointer?
 ) -> Int32 { notBuilt }
 
 // MARK: Completion queues
@@ -155,7 +138,7 @@ nonisolated(unsafe) var noAtomics = fi_ops_atomic(
   readwritevalid: { _, _, _, _ in notBuilt },
   compwritevalid: { _, _, _, _ in notBuilt })
 
-/// Collective operations.
+/// Collective operations, on endpoints without FI_COLLECTIVE.
 nonisolated(unsafe) var noCollectives = fi_ops_collective(
   size: MemoryLayout<fi_ops_collective>.size,
   barrier: { _, _, _ in Int(notBuilt) },

@@ -11,11 +11,13 @@ func fabric_eq_open(
     guard let attr, let eq else {
       throw .invalidArgument.because(.eventQueue, "no attributes, or no place for the queue", in: "fi_eq_open")
     }
-    let queue = try EventQueue(object(fabric, lfp_fabric.self), attr)
+    let queue = try EventQueue(object(fabric, lfp_fabric.self), attr, context: context)
+    let isImported = queue.isImported
     do throws(FabricError) {
       let handle = try makeHandle(queue, lfp_eq.self) {
-        $0.fid.fid = fid(fclass: Int(FI_CLASS_EQ), context: context, ops: &eqBaseOps)
-        $0.fid.ops = UnsafeMutablePointer(&eqOps)
+        // A peer context lasts no longer than this call.
+        $0.fid.fid = fid(fclass: Int(FI_CLASS_EQ), context: isImported ? nil : context, ops: &eqBaseOps)
+        $0.fid.ops = isImported ? UnsafeMutablePointer(&importedEQOps) : UnsafeMutablePointer(&eqOps)
       }
       eq.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_eq.self)
     } catch {
@@ -94,3 +96,12 @@ nonisolated(unsafe) private var eqBaseOps = fi_ops(
 nonisolated(unsafe) private var eqOps = fi_ops_eq(
   size: MemoryLayout<fi_ops_eq>.size, read: eq_read, readerr: eq_readerr, write: eq_write, sread: eq_sread,
   strerror: eq_strerror)
+
+/// Of a queue that another provider owns: there is nothing to read, but polling hands on what had no room there.
+nonisolated(unsafe) private var importedEQOps = fi_ops_eq(
+  size: MemoryLayout<fi_ops_eq>.size,
+  read: { eq, _, _, _, _ in
+    object(eq, lfp_eq.self).forward()
+    return -Int(FI_EAGAIN)
+  }, readerr: { _, _, _ in Int(notBuilt) }, write: { _, _, _, _, _ in Int(notBuilt) },
+  sread: { _, _, _, _, _, _ in Int(notBuilt) }, strerror: eq_strerror)

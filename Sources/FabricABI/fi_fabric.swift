@@ -83,5 +83,5 @@ nonisolated(unsafe) private var fabricBaseOps = fi_ops(
   tostr: no_tostr, ops_set: no_ops_set)
 
 nonisolated(unsafe) private var fabricOps = fi_ops_fabric(
-  size: MemoryLayout<fi_ops_fabric>.size, domain: fabric_domain, passive_ep: no_fabric_passive_ep,
+  size: MemoryLayout<fi_ops_fabric>.size, domain: fabric_domain, passive_ep: fabric_passive_ep,
   eq_open: fabric_eq_open, wait_open: fabric_wait_open, trywait: fabric_trywait, domain2: fabric_domain2)

@@ -19,16 +19,11 @@ private func mr_regv(
   _ requested_key: UInt64, _ flags: UInt64, _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  guard let iov, count >= 1, count <= RegionPieces.maximumCount else {
-    return refuse("a region consists of 1 to mr_iov_limit buffers")
-  }
-  var pieces = RegionPieces()
-  for index in 0..<count { pieces.append(Slice(base: iov[index].iov_base, count: iov[index].iov_len)) }
-  return register(fid, pieces, acs, requested_key, flags, mr, context)
+  register(fid, iov, count, acs, requested_key, flags, mr, context)
 }
 
-/// fi_mr(3), fi_mr_regattr. Fields that the program's version of the structure does not have are not read; authorization
-/// keys and device memory are not offered, so those fields are not read either.
+/// fi_mr(3), fi_mr_regattr. Fields that the program's version of the structure does not have are not read, and those that
+/// tell what memory it is only in domains with FI_HMEM; authorization keys of regions are not offered.
 private func mr_regattr(
   _ fid: UnsafeMutablePointer<fid>?, _ attr: UnsafePointer<fi_mr_attr>?, _ flags: UInt64,
   _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?
@@ -38,17 +33,53 @@ private func mr_regattr(
   if version >= APIVersion(1, 20) && flags & FI_MR_DMABUF != 0 {
     return refuse("device memory is not offered", .notImplemented)
   }
-  if version >= APIVersion(2, 0) && attr.pointee.base_mr != nil {
-    return refuse("regions within regions are not offered", .notImplemented)
+  // A part is of the same kind of memory as the whole.
+  if version >= APIVersion(2, 0), let base = attr.pointee.base_mr {
+    if base.pointee.fid.fclass != Int(FI_CLASS_MR) { return refuse("base_mr is no region") }
+    return register(
+      fid, attr.pointee.mr_iov, attr.pointee.iov_count, attr.pointee.access, attr.pointee.requested_key, flags, mr,
+      attr.pointee.context, within: object(UnsafeMutableRawPointer(mutating: base), lfp_mr.self))
   }
-  return mr_regv(
-    fid, attr.pointee.mr_iov, attr.pointee.iov_count, attr.pointee.access, attr.pointee.offset,
-    attr.pointee.requested_key, flags, mr, attr.pointee.context)
+  if object(fid, lfp_domain.self).capabilities & FI_HMEM != 0, let error = refuseDevice(attr, flags, version) {
+    return error
+  }
+  return register(
+    fid, attr.pointee.mr_iov, attr.pointee.iov_count, attr.pointee.access, attr.pointee.requested_key, flags, mr,
+    attr.pointee.context)
+}
+
+private func register(
+  _ domain: UnsafeMutablePointer<fid>?, _ iov: UnsafePointer<iovec>?, _ count: Int, _ access: UInt64, _ key: UInt64,
+  _ flags: UInt64, _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?, _ context: UnsafeMutableRawPointer?,
+  within whole: MemoryRegion? = nil
+) -> Int32 {
+  guard let iov, count >= 1, count <= RegionPieces.maximumCount else {
+    return refuse("a region consists of 1 to mr_iov_limit buffers")
+  }
+  var pieces = RegionPieces()
+  for index in 0..<count { pieces.append(Slice(base: iov[index].iov_base, count: iov[index].iov_len)) }
+  return register(domain, pieces, access, key, flags, mr, context, within: whole)
+}
+
+/// Refuses memory that is not the host's; nil if it is.
+private func refuseDevice(_ attr: UnsafePointer<fi_mr_attr>, _ flags: UInt64, _ version: APIVersion) -> Int32? {
+  let interface = attr.pointee.iface
+  guard let name = ConstantName.memoryInterface(Int(interface.rawValue)) else { return refuse("unknown iface") }
+  if version >= APIVersion(1, 19) && attr.pointee.hmem_data != nil { return refuse("hmem_data must be null") }
+  // What the device's library allocated in the host's memory is as good as other memory.
+  let isHost = interface == FI_HMEM_SYSTEM || flags & FI_HMEM_HOST_ALLOC != 0
+  if isHost && flags & FI_HMEM_DEVICE_ONLY == 0 { return nil }
+  Log.write(.warn, .memoryRegion, function: "fi_mr_regattr") { text in
+    text.append("memory of a device cannot be reached, only that of FI_HMEM_SYSTEM: iface is ")
+    text.append(name)
+  }
+  return FabricError.notImplemented.result
 }
 
 private func register(
   _ domain: UnsafeMutablePointer<fid>?, _ pieces: RegionPieces, _ access: UInt64, _ key: UInt64, _ flags: UInt64,
-  _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?, _ context: UnsafeMutableRawPointer?
+  _ mr: UnsafeMutablePointer<UnsafeMutablePointer<fid_mr>?>?, _ context: UnsafeMutableRawPointer?,
+  within whole: MemoryRegion? = nil
 ) -> Int32 {
   status { () throws(FabricError) in
     guard let domain, domain.pointee.fclass == Int(FI_CLASS_DOMAIN), let mr else {
@@ -59,7 +90,7 @@ private func register(
     }
     let region = try MemoryRegion(
       object(domain, lfp_domain.self), pieces, access: access, requestedKey: key,
-      isCounted: flags & FI_RMA_EVENT != 0)
+      isCounted: flags & FI_RMA_EVENT != 0, isPersistent: flags & FI_RMA_PMEM != 0, within: whole)
     do throws(FabricError) {
       let handle = try makeHandle(region, lfp_mr.self) {
         $0.fid.fid = fid(fclass: Int(FI_CLASS_MR), context: context, ops: &mrBaseOps)
@@ -81,12 +112,14 @@ private func refuse(
   error.because(.memoryRegion, reason, in: call).result
 }
 
-/// Flags that say nothing to a provider without persistent or device memory, and FI_RMA_EVENT, which does say something
-/// in domains with FI_MR_RMA_EVENT.
+/// Flags that say nothing to a provider without device memory; FI_RMA_EVENT, which says something in domains with
+/// FI_MR_RMA_EVENT; and FI_RMA_PMEM.
 private var knownFlags: UInt64 { FI_RMA_EVENT | FI_RMA_PMEM | FI_HMEM_HOST_ALLOC | FI_HMEM_DEVICE_ONLY | FI_MORE }
 
 private func mr_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
-  object(fid, lfp_mr.self).close()
+  let region = object(fid, lfp_mr.self)
+  if region.hasParts { return refuse("parts of the region are still open", .busy, in: "fi_close") }
+  region.close()
   destroyHandle(fid, lfp_mr.self)
   return 0
 }

@@ -67,7 +67,8 @@ func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, limit: Int, _ body: 
   }
 }
 
-/// Flags of single operations that would change what they do and are not built.
+/// Flags of single operations that would change what they do and are built for messages and remote memory of reliable
+/// endpoints alone, but for FI_MULTICAST, which is for datagrams.
 var unbuiltTransmitFlags: UInt64 { FI_MULTICAST | FI_TRIGGER | FI_COMMIT_COMPLETE }
 
 @inline(__always)
@@ -101,7 +102,8 @@ private func msg_sendv(
 }
 
 private func msg_sendmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
-  guard let msg, flags & unbuiltTransmitFlags == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  guard let msg, flags & FI_MULTICAST == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  if flags & FI_TRIGGER != 0 { return trigger(.send, ep, msg.pointee, flags) }
   return withSender(ep) { sender in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: sender.iovLimit) {
       sender.send(
@@ -174,6 +176,7 @@ func msg_recvv(
 
 func msg_recvmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
   guard let msg else { return Int(-FI_EINVAL) }
+  if flags & FI_TRIGGER != 0 { return trigger(.receive, ep, msg.pointee, flags) }
   return withReceiver(ep) { receiver, defaults in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: receiver.iovLimit) {
       if flags & (FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {

@@ -1,13 +1,14 @@
 import CFabric
 import CPlatform
 import Provider
+import Synchronization
 
 /// Opens an object of the library itself: "logging", through which a program takes over the log, or "mr_cache", which
 /// takes a monitor of memory mappings. Names compare without case.
 ///
 /// Returns 0; -FI_EINVAL for attributes, which neither has, for a version below 1.13 or a missing argument;
 /// -FI_EBADFLAGS for any flag; -FI_EALREADY for "logging" while a program's functions are in use; -FI_ENOMEM;
-/// -FI_ENOSYS for another name. Any thread.
+/// -FI_ENOSYS for another name. What is opened takes the program's object with fi_import_fid. Any thread.
 ///
 /// Man page: fi_open(3)
 @c @implementation public func fi_open(
@@ -93,8 +94,8 @@ private func openCache(_ context: UnsafeMutableRawPointer?) throws(FabricError) 
   return object
 }
 
-/// Takes a monitor. Memory is never pinned here and no registration is cached, so the monitor is never started, and
-/// what it notifies of is of no consequence.
+/// Takes a monitor, one at a time: -FI_EBUSY until the one before was closed. Memory is never pinned here and no
+/// registration is cached, so the monitor is never started, and what it notifies of is of no consequence.
 private func bindMonitor(_ object: Object?, _ foreign: Object?, _ flags: UInt64) -> Int32 {
   guard flags == 0, let foreign, foreign.pointee.fclass == Int(FI_CLASS_MEM_MONITOR) else {
     return FabricError.invalidArgument.result
@@ -103,6 +104,9 @@ private func bindMonitor(_ object: Object?, _ foreign: Object?, _ flags: UInt64)
   guard let functions = monitor.pointee.export_ops,
     functions.pointee.size >= MemoryLayout<fi_ops_mem_monitor>.size
   else { return FabricError.invalidArgument.result }
+  guard hasMonitor.compareExchange(expected: false, desired: true, ordering: .acquiringAndReleasing).exchanged else {
+    return FabricError.busy.because(.memoryRegion, "there is a memory monitor already", in: "fi_import_fid").result
+  }
   monitor.pointee.import_ops = pointer(to: &monitorNotifications)
   foreign.pointee.ops = pointer(to: &importedMonitorOperations)
   return FI_SUCCESS
@@ -114,7 +118,13 @@ private nonisolated(unsafe) var cacheOperations = operations(
     return FI_SUCCESS
   }, bind: bindMonitor)
 
-private nonisolated(unsafe) var importedMonitorOperations = operations(close: { _ in FI_SUCCESS })
+private nonisolated(unsafe) var importedMonitorOperations = operations(
+  close: { _ in
+    hasMonitor.store(false, ordering: .releasing)
+    return FI_SUCCESS
+  })
+
+private let hasMonitor = Atomic<Bool>(false)
 
 private nonisolated(unsafe) var monitorNotifications = fi_ops_mem_notify(
   size: MemoryLayout<fi_ops_mem_notify>.size, notify: { _, _, _ in })

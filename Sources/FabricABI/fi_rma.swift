@@ -25,7 +25,8 @@ private func access(
 private func accessMessage(
   _ direction: OperationKind, _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_rma>?, _ flags: UInt64
 ) -> Int {
-  guard let msg, flags & unbuiltTransmitFlags == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  guard let msg, flags & FI_MULTICAST == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  if flags & FI_TRIGGER != 0 { return trigger(direction == .read ? .read : .write, ep, msg.pointee, flags) }
   return withSender(ep) { sender in
     let count = msg.pointee.rma_iov_count
     guard let remote = msg.pointee.rma_iov, count > 0 && count <= sender.remoteIovLimit else {

@@ -26,7 +26,7 @@ private func sep_tx_ctx(
         $0.fid.msg = UnsafeMutablePointer(&disabledMessageOps)
         $0.fid.tagged = UnsafeMutablePointer(&disabledTaggedOps)
         $0.fid.rma = UnsafeMutablePointer(&disabledRemoteMemoryOps)
-        $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
+        $0.fid.atomic = UnsafeMutablePointer(&disabledAtomicOps)
         $0.fid.collective = UnsafeMutablePointer(&noCollectives)
         $0.transmit_context = opened.number
         $0.transmit_flags = opened.defaultFlags
@@ -77,6 +77,7 @@ private func tx_ctx_control(
     handle.pointee.fid.msg = UnsafeMutablePointer(&sendingMessageOps)
     handle.pointee.fid.tagged = UnsafeMutablePointer(&sendingTaggedOps)
     handle.pointee.fid.rma = UnsafeMutablePointer(&remoteMemoryOps)
+    handle.pointee.fid.atomic = UnsafeMutablePointer(&atomicOps)
     updateAliases(of: handle)
   }
 }

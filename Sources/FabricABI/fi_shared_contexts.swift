@@ -5,21 +5,27 @@ import Provider
 
 // MARK: Shared receive contexts
 
-/// fi_endpoint(3), fi_srx_context. Receives may be posted at once.
+/// fi_endpoint(3), fi_srx_context. Receives may be posted at once; with FI_PEER they are, by their owner and there.
 func domain_srx_ctx(
   _ domain: UnsafeMutablePointer<fid_domain>?, _ attr: UnsafeMutablePointer<fi_rx_attr>?,
   _ rx_ep: UnsafeMutablePointer<UnsafeMutablePointer<fid_ep>?>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   status { () throws(FabricError) in
     guard let rx_ep else { throw .invalidArgument }
-    let shared = try SharedReceiveContext(object(domain, lfp_domain.self), attr)
+    let domain = object(domain, lfp_domain.self)
+    let isImported = (attr?.pointee.op_flags ?? 0) & FI_PEER != 0
+    let shared =
+      try isImported ? SharedReceiveContext(domain, importing: context) : SharedReceiveContext(domain, attr)
     do throws(FabricError) {
       let handle = try makeHandle(shared, lfp_srx.self) {
+        // A peer context lasts no longer than this call.
+        let context = isImported ? nil : context
         $0.fid.fid = fid(fclass: Int(FI_CLASS_SRX_CTX), context: context, ops: &sharedReceiveBaseOps)
-        $0.fid.ops = UnsafeMutablePointer(&sharedReceiveOps)
+        $0.fid.ops = isImported ? UnsafeMutablePointer(&nothingPostedOps) : UnsafeMutablePointer(&sharedReceiveOps)
         $0.fid.cm = UnsafeMutablePointer(&noConnections)
-        $0.fid.msg = UnsafeMutablePointer(&receivingMessageOps)
-        $0.fid.tagged = UnsafeMutablePointer(&receivingTaggedOps)
+        $0.fid.msg = isImported ? UnsafeMutablePointer(&noMessages) : UnsafeMutablePointer(&receivingMessageOps)
+        $0.fid.tagged =
+          isImported ? UnsafeMutablePointer(&noTaggedMessages) : UnsafeMutablePointer(&receivingTaggedOps)
         $0.fid.rma = UnsafeMutablePointer(&noRemoteMemory)
         $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
         $0.fid.collective = UnsafeMutablePointer(&noCollectives)
@@ -27,6 +33,7 @@ func domain_srx_ctx(
         $0.receive_flags = shared.defaultFlags
         $0.receive_completion = FI_COMPLETION
       }
+      shared.owner?.pointee.peer_ops = UnsafeMutablePointer(&receivePeerOps)
       rx_ep.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_ep.self)
     } catch {
       try shared.close()
@@ -115,7 +122,7 @@ func domain_stx_ctx(
     do throws(FabricError) {
       let handle = try makeHandle(shared, lfp_stx.self) {
         $0.fid.fid = fid(fclass: Int(FI_CLASS_STX_CTX), context: context, ops: &sharedTransmitBaseOps)
-        $0.fid.ops = UnsafeMutablePointer(&sharedTransmitOps)
+        $0.fid.ops = UnsafeMutablePointer(&nothingPostedOps)
       }
       stx.pointee = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: fid_stx.self)
     } catch {
@@ -137,7 +144,8 @@ nonisolated(unsafe) private var sharedTransmitBaseOps = fi_ops(
   control: { _, command, _ in Int(command) == Int(FI_ENABLE) ? 0 : notBuilt }, ops_open: no_ops_open, tostr: no_tostr,
   ops_set: no_ops_set)
 
-nonisolated(unsafe) private var sharedTransmitOps = fi_ops_ep(
+/// Of contexts on which nothing is posted.
+nonisolated(unsafe) private var nothingPostedOps = fi_ops_ep(
   size: MemoryLayout<fi_ops_ep>.size, cancel: { _, _ in Int(notBuilt) },
   getopt: { _, _, _, _, _ in -Int32(FI_ENOPROTOOPT) }, setopt: { _, _, _, _, _ in -Int32(FI_ENOPROTOOPT) },
   tx_ctx: no_ep_tx_ctx, rx_ctx: no_ep_rx_ctx, rx_size_left: { _ in Int(notBuilt) },

@@ -35,7 +35,8 @@ private func tagged_sendv(
 private func tagged_sendmsg(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_tagged>?, _ flags: UInt64
 ) -> Int {
-  guard let msg, flags & unbuiltTransmitFlags == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  guard let msg, flags & FI_MULTICAST == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  if flags & FI_TRIGGER != 0 { return trigger(.send, ep, msg.pointee, flags) }
   return withSender(ep) { sender in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: sender.iovLimit) {
       sender.send(
@@ -113,6 +114,7 @@ func tagged_recvmsg(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_tagged>?, _ flags: UInt64
 ) -> Int {
   guard let msg else { return Int(-FI_EINVAL) }
+  if flags & FI_TRIGGER != 0 { return trigger(.receive, ep, msg.pointee, flags) }
   return withReceiver(ep) { receiver, defaults in
     withVector(msg.pointee.msg_iov, msg.pointee.iov_count, limit: receiver.iovLimit) {
       if flags & (FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {

@@ -21,6 +21,7 @@ package enum FrameType: UInt8, BitwiseCopyable {
   case writeData = 0x12
   case transferNotify = 0x13
   case readRequest = 0x14
+  case atomic = 0x15
 
   /// Whether operations start with this frame, so that it is processed in sequence order.
   @inline(__always)
@@ -42,12 +43,19 @@ package struct FrameFlags: OptionSet, BitwiseCopyable {
   /// TRANSFER_NOTIFY of an RMA write, not of a message.
   package static var write: FrameFlags { FrameFlags(rawValue: 8) }
 
+  /// ATOMIC: the initiator wants what the memory held before, in READ_RESPONSEs. The bit is `write`'s.
+  package static var fetch: FrameFlags { FrameFlags(rawValue: 8) }
+
   /// Of a message: the number of the receive context it is for stands behind tag and data. In other frames this bit
   /// belongs to the number of segments, of which messages have none.
   package static var context: FrameFlags { FrameFlags(rawValue: 0x10) }
 
   /// OPERATION_DONE is wanted once the program has asked for the message, not when it is merely there.
   package static var wantsMatch: FrameFlags { FrameFlags(rawValue: 0x80) }
+
+  /// Of a write: its data is to be persistent before OPERATION_DONE; with `wantsDone`, that of all writes of the session
+  /// before it too. The bit is `wantsMatch`'s.
+  package static var persistent: FrameFlags { FrameFlags(rawValue: 0x80) }
 
   /// Number of remote segments that follow, 0 to 7, in bits 4 to 6; of frames that are no messages.
   @inline(__always)
@@ -91,8 +99,22 @@ package struct RemoteSegment: BitwiseCopyable {
   }
 }
 
-/// A frame that starts an operation, or a fragment of one: MESSAGE, MESSAGE_FRAGMENT, WRITE_DATA, TRANSFER_NOTIFY and
-/// READ_REQUEST in one shape.
+/// What an atomic operation does, in the numbers of fi_op and fi_datatype, which the layers above give a meaning.
+package struct AtomicCode: BitwiseCopyable {
+  /// Most bytes of memory that one operation changes, and so of its operands; comparands are as many again.
+  package static var maximumSize: Int { 4096 }
+
+  package var operation: UInt8
+  package var datatype: UInt8
+
+  package init(operation: UInt8 = 0, datatype: UInt8 = 0) {
+    self.operation = operation
+    self.datatype = datatype
+  }
+}
+
+/// A frame that starts an operation, or a fragment of one: MESSAGE, MESSAGE_FRAGMENT, WRITE_DATA, TRANSFER_NOTIFY,
+/// READ_REQUEST and ATOMIC in one shape.
 ///
 /// | type | after type and flags |
 /// |---|---|
@@ -101,6 +123,7 @@ package struct RemoteSegment: BitwiseCopyable {
 /// | WRITE_DATA | length u16, operation u32, total u32, offset u32, data?, segments, payload |
 /// | TRANSFER_NOTIFY | 0 u16, operation u32, token u32, 0 u32, total u64, tag?, data?, context? or segments |
 /// | READ_REQUEST | 0 u16, operation u32, token u32, 0 u32, total u64, limit u64, segments |
+/// | ATOMIC | length u16, operation u32, total u32, offset u32, token u32, op u8, datatype u8, 0 u16, as above |
 package struct OrderedFrame: BitwiseCopyable {
   package var type: FrameType
   package var flags: FrameFlags
@@ -115,6 +138,7 @@ package struct OrderedFrame: BitwiseCopyable {
   package var data: UInt64 = 0
   /// READ_REQUEST: bytes the target may send before a PULL_REQUEST.
   package var limit: UInt64 = 0
+  package var atomic = AtomicCode()
   /// Encoded `RemoteSegment`s, `segmentCount` of them.
   package var segments: UnsafeRawPointer
   package var payload: UnsafeRawPointer
@@ -132,6 +156,10 @@ package struct OrderedFrame: BitwiseCopyable {
     default: false
     }
   }
+
+  /// Whether it belongs to a write.
+  @inline(__always)
+  package var isWrite: Bool { type == .writeData || type == .transferNotify && flags.contains(.write) }
 
   /// Remote segments that the frame has.
   @inline(__always)
@@ -151,7 +179,7 @@ package struct OrderedFrame: BitwiseCopyable {
     switch type {
     case .message: size = 8
     case .messageFragment, .writeData: size = 16
-    case .transferNotify: size = 24
+    case .transferNotify, .atomic: size = 24
     default: size = 32
     }
     if flags.contains(.tagged) { size += 8 }
@@ -200,6 +228,13 @@ package struct OrderedFrame: BitwiseCopyable {
       token = reader.peek(8, as: UInt32.self)
       total = reader.peek(16, as: UInt64.self)
       extras = 24
+    case .atomic:
+      payloadLength = Int(reader.peek(2, as: UInt16.self))
+      total = UInt64(reader.peek(8, as: UInt32.self))
+      offset = UInt64(reader.peek(12, as: UInt32.self))
+      token = reader.peek(16, as: UInt32.self)
+      atomic = AtomicCode(operation: reader.peek(20, as: UInt8.self), datatype: reader.peek(21, as: UInt8.self))
+      extras = 24
     default:
       token = reader.peek(8, as: UInt32.self)
       total = reader.peek(16, as: UInt64.self)
@@ -231,6 +266,10 @@ package enum OperationStatus: UInt8, BitwiseCopyable {
   case outOfBounds = 2
   /// The target gave up the buffer before the transfer was complete.
   case aborted = 3
+  /// The target knows no such atomic operation on such data.
+  case unsupported = 4
+  /// The target could not make the data persistent.
+  case notPersistent = 5
 }
 
 /// PULL_REQUEST, 24 bytes: flags, 0 u16, operation u32, token u32, transfer u32, limit u64.

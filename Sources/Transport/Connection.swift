@@ -57,6 +57,8 @@ struct Connection: BitwiseCopyable {
   /// The peer's host said that nobody is there.
   var unreachableSince: Instant = never
   var unreachableCount: UInt32 = 0
+  /// The peer is asked whether it lives although nothing is under way; until the session ends.
+  var isKeptAlive = false
 
   // Operations sent.
   var operations = IndexList()
@@ -91,11 +93,15 @@ struct Connection: BitwiseCopyable {
   var staged = IndexList()
   var stagedBytes = 0
   var activeWrites: UInt32 = 0
+  /// Reads that are being answered from memory.
+  var activeReads: UInt32 = 0
   var activePulls: UInt32 = 0
   /// Accepted transfers that wait until earlier access to their memory is over.
   var deferredTransfers: UInt32 = 0
   /// Eager operations of which fragments are missing.
   var incompleteEager: UInt32 = 0
+  /// Transfer that the fragments of an atomic operation are gathered in; it is the next to start.
+  var gathering: UInt32 = .max
   /// Eager bytes of the operations that have started.
   var creditReceived: UInt64 = 0
   var creditConsumed: UInt64 = 0
@@ -149,7 +155,7 @@ struct Connection: BitwiseCopyable {
   /// Something of this side's waits for the peer, be it only that the rest of a message comes.
   var hasWorkUnderWay: Bool {
     !operations.isEmpty || !responses.isEmpty || activePulls > 0 || activeWrites > 0 || incompleteEager > 0
-      || !staged.isEmpty
+      || gathering != .max || !staged.isEmpty
   }
 
   /// The time until the next probe (RFC 9002 section 6.2.1), doubled for each that was not answered.

@@ -8,7 +8,7 @@ enum Waiting: Int {
   case toAcknowledge
   /// Has something to send and found no slot for its packet or frames.
   case forSlots
-  /// Has staged frames that found no inbound slot.
+  /// Has staged frames that found no room.
   case forRoom
 }
 

@@ -10,6 +10,10 @@ enum PendingAnswer: UInt8, BitwiseCopyable {
   /// A transfer was made for a message or write of several packets.
   case transfer
   case read
+  /// The write in `transfer` is over, and to be made persistent.
+  case persistence
+  /// An atomic operation, whole; `transfer` is the response's slot once there is one.
+  case atomic
 }
 
 /// The datagram under way through `pollEvent`, and the event whose answer is due.

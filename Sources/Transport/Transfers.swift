@@ -110,9 +110,9 @@ struct OutboundOperation: ListLinked {
   var memory = LocalMemory()
   var tag: UInt64 = 0
   var data: UInt64 = 0
-  /// Bytes below may be sent.
+  /// Bytes below may be sent. Of an atomic operation: bytes that it returns.
   var limit: UInt64 = 0
-  /// The copy of an injected payload.
+  /// The copy of an injected payload, of operands, or of what an atomic operation returns.
   var injected: UnsafeMutableRawPointer?
   /// Next in its connection's bulk queue.
   var nextBulk: UInt32 = .max
@@ -121,9 +121,10 @@ struct OutboundOperation: ListLinked {
   var remoteSlot: UInt32 = .max
 
   var segment = RemoteSegment(address: 0, length: 0, key: 0)
-  /// Of a posted read: which bytes have arrived.
+  /// Of a posted read, or an atomic operation that returns something: which bytes have arrived.
   var received = RangeList()
-  private let padding: (UInt64, UInt64, UInt64) = (0, 0, 0)
+  var atomic = AtomicCode()
+  private let padding: (UInt64, UInt64) = (0, 0)
 
   init(
     kind: OperationKind, flags: OperationFlags, connection: ConnectionIndex, sequence: UInt32, length: UInt64,
@@ -136,6 +137,14 @@ struct OutboundOperation: ListLinked {
     self.length = length
     self.cookie = cookie
   }
+
+  /// Whether READ_RESPONSEs end it.
+  @inline(__always)
+  var awaitsResponse: Bool { kind == .read || flags.contains(.fetch) }
+
+  /// Bytes of the READ_RESPONSEs that it awaits.
+  @inline(__always)
+  var responseLength: UInt64 { kind == .read ? length : limit }
 }
 
 /// How far an inbound transfer is.

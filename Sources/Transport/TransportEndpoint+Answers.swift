@@ -12,9 +12,10 @@ extension TransportEndpoint {
   package mutating func accept(_ slices: UnsafePointer<Slice>?, count: Int, cookie: Cookies) {
     switch cursor.answer {
     case .transfer: break
+    case .persistence: preconditionFailure("what is over takes no memory")
     case .wholeMessage, .wholeWrite: makeTransfer(orderedFrame, cursor.eventConnection, isPulled: false)
     case .read: return answerRead(slices, count, cookie)
-    case .none: preconditionFailure("accept answers no event")
+    case .none, .atomic: preconditionFailure("accept answers no event")
     }
     accept(transfer: cursor.transfer, slices, count, cookie)
   }
@@ -22,7 +23,21 @@ extension TransportEndpoint {
   /// Peers' reads are being answered from this side's memory: who places whole messages and writes by himself has to
   /// `accept` them for now, lest they change what is read (FI_ORDER_WAR, SAR).
   @inline(__always)
-  package var isAnsweringReads: Bool { Int(operations.count) != postedCount }
+  package var isAnsweringReads: Bool { Int(operations.count) != postedCount + copiedAnswers }
+
+  /// Memory for what the atomic operation just announced returns, `count` bytes, at least one; to be filled before the
+  /// next `pollEvent`.
+  package mutating func respond(_ count: Int) -> UnsafeMutableRawPointer {
+    precondition(cursor.answer == .atomic && cursor.transfer == .max && count > 0)
+    let copy = buffers.allocate(count)
+    var memory = LocalMemory()
+    memory.first = Slice(base: copy, count: count)
+    memory.count = 1
+    cursor.transfer = startResponse(memory, length: UInt64(count), limit: UInt64(count), Cookies())
+    operations[cursor.transfer].pointee.injected = copy
+    copiedAnswers += 1
+    return copy
+  }
 
   /// Keeps a message that nobody waits for yet, until `acceptHeld` or `discardHeld`.
   package mutating func hold(cookie: Cookies) -> MessageHandle {
@@ -35,8 +50,8 @@ extension TransportEndpoint {
     return cursor.transfer
   }
 
-  /// Turns a write or read down, or drops a message; its initiator's operation ends with `status` if it waits for this
-  /// side at all.
+  /// Turns a write, read or atomic operation down, or drops a message; its initiator's operation ends with `status` if it
+  /// waits for this side at all.
   package mutating func refuse(_ status: OperationStatus) {
     precondition(cursor.answer != .none && status != .ok)
     cursor.refusal = status
@@ -59,6 +74,12 @@ extension TransportEndpoint {
     case .read:
       consume(connection, eager: 0)
       if cursor.refusal != .ok { queueDone(connection, frame.pointee.operation, cursor.refusal) }
+    case .persistence: endPersistence(cursor.transfer)
+    case .atomic:
+      consume(connection, eager: 0)
+      assert(cursor.refusal != .ok || (cursor.transfer != .max) == frame.pointee.flags.contains(.fetch))
+      if cursor.transfer == .max { queueDone(connection, frame.pointee.operation, cursor.refusal) }
+      endGathering(connection)
     case .none: break
     }
   }
@@ -127,17 +148,21 @@ extension TransportEndpoint {
 
   /// Takes over the memory that slices name.
   mutating func adopt(_ slices: UnsafePointer<Slice>?, _ count: Int) -> LocalMemory {
-    precondition(count <= maximumSlices)
     var memory = LocalMemory()
-    memory.count = UInt8(count)
-    guard let slices, count > 0 else { return memory }
-    memory.first = slices[0]
-    guard count > 1 else { return memory }
-    // As many scatter lists exist as operations and transfers.
-    let scatter = scatters.allocate()!
-    for index in 0..<count { scatters[scatter].pointee.slices[index] = slices[index] }
-    memory.scatter = scatter
+    hold(slices, count, in: &memory)
     return memory
+  }
+
+  /// Has `memory` name the memory that slices do; a scatter list of it stays its own.
+  mutating func hold(_ slices: UnsafePointer<Slice>?, _ count: Int, in memory: inout LocalMemory) {
+    precondition(count <= maximumSlices)
+    memory.count = UInt8(count)
+    guard let slices, count > 0 else { return }
+    memory.first = slices[0]
+    guard count > 1 else { return }
+    // As many scatter lists exist as operations and transfers.
+    if memory.scatter == .max { memory.scatter = scatters.allocate()! }
+    for index in 0..<count { scatters[memory.scatter].pointee.slices[index] = slices[index] }
   }
 
   /// How far a transfer may go: a window beyond what is complete, shared between the transfers of the connection.
@@ -171,7 +196,9 @@ extension TransportEndpoint {
     if !entry.pointee.isDetached {
       if entry.pointee.isIncomplete { noteComplete(slot) }
       consume(connection, eager: entry.pointee.isPulled ? 0 : entry.pointee.length)
-      if entry.pointee.wantsDone { queueDone(connection, entry.pointee.sequence, OperationStatus(status)) }
+      if entry.pointee.wantsDone && !awaitsPersistence(entry, status) {
+        queueDone(connection, entry.pointee.sequence, OperationStatus(status))
+      }
       if wasPulling { connection.pointee.activePulls -= 1 }
       if entry.pointee.isWrite {
         connection.pointee.activeWrites -= 1
@@ -187,6 +214,30 @@ extension TransportEndpoint {
       hasNews = true
       finishedTransfers.append(slot, in: inbound)
     }
+  }
+
+  /// Whether the layer above is to make a write persistent before its initiator hears of its end.
+  @inline(__always)
+  func awaitsPersistence(_ entry: UnsafeMutablePointer<InboundTransfer>, _ status: TransportStatus) -> Bool {
+    status == .ok && entry.pointee.flags.contains(.persistent)
+  }
+
+  /// Tells the initiator of a write that it is persistent, or that this failed.
+  private mutating func endPersistence(_ slot: UInt32) {
+    let entry = inbound[slot]
+    if !entry.pointee.isDetached {
+      queueDone(self[entry.pointee.connection], entry.pointee.sequence, cursor.refusal)
+    }
+    free(transfer: slot)
+  }
+
+  /// Of a `writeReceived` with `.persistent`: stores the memory that was written at `slices`, of which there are
+  /// `maximumSlices`, and returns how many it takes.
+  package func writtenMemory(_ slices: UnsafeMutablePointer<Slice>) -> Int {
+    precondition(cursor.answer == .persistence)
+    let memory = inbound[cursor.transfer].pointee.memory
+    for index in 0..<Int(memory.count) { (slices + index).initialize(to: memory.slice(index, scatters)) }
+    return Int(memory.count)
   }
 
   /// Gives a slot back that is in no list any more.
@@ -215,7 +266,8 @@ extension TransportEndpoint {
       slot = connection.pointee.responses.first
       while slot != .max {
         let next = operations[slot].pointee.next
-        if uses(operations[slot].pointee.cookie) {
+        // What an atomic operation returns is a copy already.
+        if operations[slot].pointee.injected == nil && uses(operations[slot].pointee.cookie) {
           queueDone(connection, operations[slot].pointee.sequence, .aborted)
           complete(slot, .aborted)
         }
@@ -224,30 +276,40 @@ extension TransportEndpoint {
     }
   }
 
-  // MARK: Reads of peers
+  // MARK: Reads and atomic operations of peers
 
   private mutating func answerRead(_ slices: UnsafePointer<Slice>?, _ count: Int, _ cookie: Cookies) {
     let connection = cursor.eventConnection!
     let frame = UnsafePointer(orderedFrame)
-    // hasRoomToStart has seen to it that there is one.
-    let slot = operations.allocate()!
-    var response = OutboundOperation(
-      kind: .readResponse, flags: [], connection: connection.pointee.index, sequence: frame.pointee.operation,
-      length: frame.pointee.total,
-      cookie: cookie)
-    response.isStarted = true
-    response.isPulled = true
-    response.remoteSlot = frame.pointee.token
-    response.limit = min(frame.pointee.limit, frame.pointee.total)
-    response.memory = adopt(slices, count)
-    operations[slot].initialize(to: response)
-    connection.pointee.responses.append(slot, in: operations)
-    if response.limit > 0 { appendToBulk(slot, connection) }
+    let limit = min(frame.pointee.limit, frame.pointee.total)
+    let slot = startResponse(adopt(slices, count), length: frame.pointee.total, limit: limit, cookie)
+    connection.pointee.activeReads += 1
     if frame.pointee.total == 0 {
       // Nothing to send but the news that the access is permitted.
       queueDone(connection, frame.pointee.operation, .ok)
       complete(slot, .ok)
     }
+  }
+
+  /// Has READ_RESPONSEs sent from `memory`, `limit` bytes for now, for the operation of the event.
+  private mutating func startResponse(
+    _ memory: LocalMemory, length: UInt64, limit: UInt64, _ cookie: Cookies
+  ) -> UInt32 {
+    let connection = cursor.eventConnection!
+    // hasRoomToStart has seen to it that there is one.
+    let slot = operations.allocate()!
+    var response = OutboundOperation(
+      kind: .readResponse, flags: [], connection: connection.pointee.index,
+      sequence: orderedFrame.pointee.operation, length: length, cookie: cookie)
+    response.isStarted = true
+    response.isPulled = true
+    response.remoteSlot = orderedFrame.pointee.token
+    response.limit = limit
+    response.memory = memory
+    operations[slot].initialize(to: response)
+    connection.pointee.responses.append(slot, in: operations)
+    if limit > 0 { appendToBulk(slot, connection) }
+    return slot
   }
 
   // MARK: Credit
@@ -317,6 +379,8 @@ extension OperationStatus {
     case .ok: self = .ok
     case .accessDenied: self = .accessDenied
     case .outOfBounds: self = .outOfBounds
+    case .notPersistent: self = .notPersistent
+    case .unsupported: self = .unsupported
     default: self = .aborted
     }
   }

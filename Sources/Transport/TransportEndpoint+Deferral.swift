@@ -65,6 +65,12 @@ extension TransportEndpoint {
     }
   }
 
+  /// A read is over: atomic operations of its peer may go on, which wait for all of them.
+  mutating func endRead(_ connection: UnsafeMutablePointer<Connection>) {
+    connection.pointee.activeReads -= 1
+    if connection.pointee.activeReads == 0 && !connection.pointee.staged.isEmpty { noteStarved(connection) }
+  }
+
   private func nextToStart(_ connection: UnsafeMutablePointer<Connection>) -> UInt32? {
     guard connection.pointee.deferredTransfers > 0 else { return nil }
     var slot = connection.pointee.inbound.first

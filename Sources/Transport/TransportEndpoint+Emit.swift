@@ -4,7 +4,7 @@ import Packet
 // The frames of a packet, most urgent first.
 extension TransportEndpoint {
   /// Payload is not split into pieces smaller than this.
-  private static var smallestPiece: Int { 64 }
+  static var smallestPiece: Int { 64 }
 
   /// Fills a packet. Returns whether it is full: something is left that did not fit.
   mutating func fill(
@@ -245,7 +245,11 @@ extension TransportEndpoint {
     let entry = operations[slot]
     guard distance(entry.pointee.sequence, from: connection.pointee.operationLimit) < 0 else { return false }
     if entry.pointee.flags.contains(.fence) && connection.pointee.operations.first != slot { return false }
-    if entry.pointee.kind == .read { return connection.pointee.readsOutstanding < connection.pointee.peer.maximumReads }
+    if entry.pointee.awaitsResponse && connection.pointee.readsOutstanding >= connection.pointee.peer.maximumReads {
+      return false
+    }
+    // An atomic operation is over with its turn, so that it takes no credit.
+    if entry.pointee.kind == .read || entry.pointee.kind == .atomic { return true }
     guard entry.pointee.length <= UInt64(configuration.eagerLimit) else {
       entry.pointee.isPulled = true
       return true
@@ -265,9 +269,9 @@ extension TransportEndpoint {
     guard !entry.pointee.isStarted else { return }
     entry.pointee.isStarted = true
     if entry.pointee.flags.contains(.fence) { connection.pointee.fences -= 1 }
-    if entry.pointee.kind == .read {
+    if entry.pointee.awaitsResponse {
       connection.pointee.readsOutstanding += 1
-    } else if !entry.pointee.isPulled {
+    } else if !entry.pointee.isPulled && entry.pointee.kind != .atomic {
       connection.pointee.creditUsed &+= entry.pointee.length
     }
   }
@@ -302,8 +306,16 @@ extension TransportEndpoint {
     if entry.pointee.flags.contains(.remoteData) { flags.insert(.remoteData) }
     if entry.pointee.flags.waitsForTarget { flags.insert(.wantsDone) }
     if entry.pointee.flags.contains(.matchComplete) { flags.insert(.wantsMatch) }
+    if entry.pointee.flags.contains(.persistent) { persist(entry, &flags) }
+    if entry.pointee.flags.contains(.fetch) { flags.insert(.fetch) }
     if entry.pointee.context != 0 { flags.insert(.context) }
     return flags
+  }
+
+  @inline(never)
+  private func persist(_ entry: UnsafeMutablePointer<OutboundOperation>, _ flags: inout FrameFlags) {
+    flags.insert(.persistent)
+    if entry.pointee.flags.contains(.fence) { flags.insert(.wantsDone) } else { flags.remove(.wantsDone) }
   }
 
   /// TRANSFER_NOTIFY or READ_REQUEST. Returns false when it does not fit.
@@ -352,6 +364,7 @@ extension TransportEndpoint {
     _ slot: UInt32, _ offset: UInt64, _ length: Int, _ builder: inout PacketBuilder, _ batch: inout TransmitBatch
   ) -> Int? {
     let entry = operations[slot]
+    if entry.pointee.kind == .atomic { return encodeAtomic(slot, offset, length, &builder, &batch) }
     let count: Int
     if entry.pointee.isPulled {
       count = min(
@@ -409,7 +422,11 @@ extension TransportEndpoint {
   /// The frame that payload of an eager operation travels in.
   @inline(__always)
   private func eagerType(_ entry: UnsafeMutablePointer<OutboundOperation>, isWhole: Bool) -> FrameType {
-    entry.pointee.kind == .write ? .writeData : isWhole ? .message : .messageFragment
+    switch entry.pointee.kind {
+    case .write: .writeData
+    case .atomic: .atomic
+    default: isWhole ? .message : .messageFragment
+    }
   }
 
   /// Bytes before the payload of a pulled operation.
@@ -418,7 +435,7 @@ extension TransportEndpoint {
     entry.pointee.kind == .readResponse ? ReadResponseFrame.overhead : DataChunkFrame.overhead
   }
 
-  private func encodeExtent(
+  func encodeExtent(
     _ entry: UnsafeMutablePointer<OutboundOperation>, _ offset: UInt64, _ writer: inout ByteWriter
   ) {
     writer.write(UInt32(truncatingIfNeeded: entry.pointee.length))

@@ -256,11 +256,27 @@ extension TransportEndpoint {
   /// `isDrained`.
   package mutating func close(now: Instant) {
     isClosing = true
+    for index in 0..<connectionCount { close(ConnectionIndex(index)) }
+  }
+
+  /// Tells one peer, if there is a session with it, that this side ends that, once its own operations are over. Other
+  /// sessions go on.
+  package mutating func close(_ index: ConnectionIndex) {
+    let connection = self[index]
+    guard connection.pointee.state == .established else { return }
+    connection.pointee.needsClose = true
+    markReady(connection)
+  }
+
+  /// Ends all sessions at this side, and the operations with them; nothing is told to the peers.
+  package mutating func abandon(now: Instant) {
+    isClosing = true
+    if cursor.answer != .none { settle() }
     for index in 0..<connectionCount {
       let connection = self[ConnectionIndex(index)]
-      guard connection.pointee.state == .established else { continue }
-      connection.pointee.needsClose = true
-      markReady(connection)
+      if connection.pointee.state != .idle || !connection.pointee.operations.isEmpty {
+        fail(connection, .closed, now: now)
+      }
     }
   }
 

@@ -29,11 +29,13 @@ extension TransportEndpoint {
   ///
   /// Messages, reads and eager writes wait until earlier writes are in place (FI_ORDER_SAW, RAW, WAW). A pulled write
   /// waits in `accept`, and only when it overlaps; so does what would change memory that is still being read
-  /// (FI_ORDER_WAR, SAR).
+  /// (FI_ORDER_WAR, SAR). An atomic operation waits for all of that.
   @inline(__always)
   private func canStart(_ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
-    connection.pointee.activeWrites == 0
-      || (frame.pointee.type == .transferNotify && frame.pointee.flags.contains(.write))
+    if connection.pointee.activeWrites == 0 {
+      return frame.pointee.type != .atomic || connection.pointee.activeReads == 0
+    }
+    return frame.pointee.type == .transferNotify && frame.pointee.flags.contains(.write)
   }
 
   /// Whether slabs have what the operation may need until it is over.
@@ -41,9 +43,14 @@ extension TransportEndpoint {
   private func hasRoomToStart(_ connection: UnsafeMutablePointer<Connection>, _ frame: UnsafePointer<OrderedFrame>)
     -> Bool
   {
-    guard inbound.available > 0, sentFrames.available > 64, ranges.available > 64 else { return false }
-    guard frame.pointee.type == .readRequest else { return true }
-    return Int(connection.pointee.responses.count) < configuration.maximumReads
+    guard sentFrames.available > 64, ranges.available > 64 else { return false }
+    guard frame.pointee.type != .atomic else { return hasRoomForAtomic(connection, frame) }
+    return inbound.available > 0 && (frame.pointee.type != .readRequest || hasRoomToAnswer(connection))
+  }
+
+  /// Whether there is a slot for READ_RESPONSEs.
+  func hasRoomToAnswer(_ connection: UnsafeMutablePointer<Connection>) -> Bool {
+    Int(connection.pointee.responses.count) < configuration.maximumReads
       && operations.available > UInt32(configuration.transmitQueueSize - postedCount)
   }
 
@@ -77,6 +84,12 @@ extension TransportEndpoint {
       guard !isWrite || segmentsMatch(frame) else { return rejectStart() }
       describe(isWrite ? .write : .message, frame, connection)
       makeTransfer(frame, connection, isPulled: true)
+    case .atomic:
+      guard let length = segmentTotal(frame), length <= UInt64(AtomicCode.maximumSize),
+        frame.pointee.total <= UInt64(2 * AtomicCode.maximumSize)
+      else { return rejectStart() }
+      guard isWhole || gather(connection) else { return false }
+      describeAtomic(length, connection)
     default:
       guard segmentsMatch(frame) else { return rejectStart() }
       describe(.read, frame, connection)
@@ -107,15 +120,21 @@ extension TransportEndpoint {
 
   /// Whether the remote segments add up to the operation's length.
   private func segmentsMatch(_ frame: UnsafePointer<OrderedFrame>) -> Bool {
+    segmentTotal(frame) == frame.pointee.total
+  }
+
+  /// Bytes of all remote segments; nil where there are none, or too many bytes to count.
+  @inline(never)
+  private func segmentTotal(_ frame: UnsafePointer<OrderedFrame>) -> UInt64? {
     var total: UInt64 = 0
-    guard frame.pointee.segmentCount > 0 else { return false }
+    guard frame.pointee.segmentCount > 0 else { return nil }
     for index in 0..<frame.pointee.segmentCount {
       let (sum, overflow) = total.addingReportingOverflow(
         RemoteSegment(encoded: frame.pointee.segments, at: index).length)
-      if overflow { return false }
+      if overflow { return nil }
       total = sum
     }
-    return total == frame.pointee.total
+    return total
   }
 
   /// Fills the event in from the frame.
@@ -124,7 +143,7 @@ extension TransportEndpoint {
     _ kind: EventKind, _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>
   ) {
     describe(
-      kind, .ok, OperationFlags(frame.pointee.flags), connection.pointee.index, tag: frame.pointee.tag,
+      kind, .ok, OperationFlags(frame), connection.pointee.index, tag: frame.pointee.tag,
       data: frame.pointee.data,
       length: frame.pointee.total, Cookies())
     if kind == .message {
@@ -147,7 +166,7 @@ extension TransportEndpoint {
     let isWrite = event.pointee.kind == .write
     inbound[slot].initialize(
       to: InboundTransfer(
-        flags: OperationFlags(frame.pointee.flags), isWrite: isWrite, isPulled: isPulled,
+        flags: OperationFlags(frame), isWrite: isWrite, isPulled: isPulled,
         wantsDone: isPulled || isWrite || frame.pointee.flags.contains(.wantsDone),
         connection: connection.pointee.index,
         sequence: frame.pointee.operation, token: frame.pointee.token, length: frame.pointee.total,
@@ -170,7 +189,10 @@ extension TransportEndpoint {
   private mutating func continueStarted(
     _ frame: UnsafePointer<OrderedFrame>, _ connection: UnsafeMutablePointer<Connection>
   ) -> Bool {
-    guard frame.pointee.type != .transferNotify && frame.pointee.type != .readRequest else { return true }
+    switch frame.pointee.type {
+    case .message, .messageFragment, .writeData: break
+    default: return true
+    }
     // The most recent is the likeliest.
     var slot = connection.pointee.inbound.last
     while slot != .max {
@@ -202,20 +224,21 @@ extension TransportEndpoint {
     if inbound[frame.transfer].pointee.state != .accepted { predictNext(connection, isRead: false) }
   }
 
-  /// READ_RESPONSE: part of what this side reads.
+  /// READ_RESPONSE: part of what this side reads, or an atomic operation of its returns.
   mutating func receiveReadResponse(_ connection: UnsafeMutablePointer<Connection>, _ frame: ReadResponseFrame) {
     guard let entry = liveOperation(frame.token, frame.operation, connection.pointee.index),
-      entry.pointee.kind == .read, entry.pointee.isStarted
+      entry.pointee.awaitsResponse, entry.pointee.isStarted
     else { return }
     let (end, overflow) = frame.offset.addingReportingOverflow(UInt64(frame.payloadLength))
     guard !overflow, end <= entry.pointee.limit else { return malformed() }
     guard entry.pointee.received.insert(frame.offset, end, in: &ranges) else { return dropForRoom() }
     scatter(frame.payload, frame.payloadLength, to: entry.pointee.memory, at: frame.offset)
     entry.pointee.remoteSlot = frame.responder
-    if entry.pointee.received.isComplete(entry.pointee.length) {
+    if entry.pointee.received.isComplete(entry.pointee.responseLength) {
       complete(frame.token, .ok)
       return predictNext(connection, isRead: true)
     }
+    guard entry.pointee.kind == .read else { return }
     predict(frame.token, frame.operation, isRead: true)
     let limit = nextGrant(
       entry.pointee.limit, entry.pointee.received.completePrefix, entry.pointee.length, connection)
@@ -387,12 +410,12 @@ extension TransportEndpoint {
     cursor.replayedBlock = .max
   }
 
-  /// Staged frames of the connection wait for an inbound slot.
-  private mutating func noteStarved(_ connection: UnsafeMutablePointer<Connection>) {
+  /// Staged frames of the connection wait for room.
+  mutating func noteStarved(_ connection: UnsafeMutablePointer<Connection>) {
     starved.append(connection, in: connections)
   }
 
-  /// There are inbound slots again: the staged frames of whoever has waited longest may go on.
+  /// There may be room again: the staged frames of whoever has waited longest may go on.
   mutating func feedStarved() {
     while let connection = starved.popFirst(in: connections) {
       guard connection.pointee.staged.isEmpty else { return cursor.draining = connection }
@@ -407,10 +430,17 @@ extension TransportEndpoint {
 }
 
 extension OperationFlags {
-  init(_ flags: FrameFlags) {
+  @inline(__always)
+  init(_ frame: UnsafePointer<OrderedFrame>) {
+    let flags = frame.pointee.flags
     self = []
     if flags.contains(.tagged) { insert(.tagged) }
     if flags.contains(.remoteData) { insert(.remoteData) }
+    if flags.contains(.persistent) && frame.pointee.isWrite {
+      insert(.persistent)
+      if flags.contains(.wantsDone) { insert(.fence) }
+      return
+    }
     if flags.contains(.wantsDone) { insert(flags.contains(.wantsMatch) ? .matchComplete : .deliveryComplete) }
   }
 }

@@ -74,7 +74,20 @@ extension TransportEndpoint {
       for index in 0..<operation.segmentCount { scatter.pointee.segments[index] = operation.segments![index] }
     }
     entry.pointee.length = entry.pointee.memory.length(scatters)
-    if operation.flags.contains(.inject) { inject(slot) }
+    if operation.kind == .atomic {
+      adoptResults(of: operation, slot)
+    } else if operation.flags.contains(.inject) {
+      inject(slot)
+    }
+  }
+
+  /// Of an atomic operation: copies what goes out, so that the operation's memory is what comes back.
+  private mutating func adoptResults(of operation: Operation, _ slot: UInt32) {
+    inject(slot)
+    let entry = operations[slot]
+    entry.pointee.atomic = operation.atomic
+    hold(operation.results, operation.resultCount, in: &entry.pointee.memory)
+    entry.pointee.limit = entry.pointee.memory.length(scatters)
   }
 
   /// Copies the payload, so that the program may reuse its memory.
@@ -149,18 +162,23 @@ extension TransportEndpoint {
     let entry = operations[slot]
     let connection = self[entry.pointee.connection]
     entry.pointee.status = status
+    // The layer above is done with an atomic operation once it has been carried out.
+    var isUntold = false
     if entry.pointee.kind == .readResponse {
       connection.pointee.responses.remove(slot, in: operations)
+      isUntold = entry.pointee.injected != nil
+      if !isUntold { endRead(connection) }
       if connection.pointee.deferredTransfers > 0 { startDeferred(connection) }
     } else {
       if connection.pointee.nextStart == slot { connection.pointee.nextStart = entry.pointee.next }
       connection.pointee.operations.remove(slot, in: operations)
-      if entry.pointee.kind == .read && entry.pointee.isStarted { connection.pointee.readsOutstanding -= 1 }
+      if entry.pointee.awaitsResponse && entry.pointee.isStarted { connection.pointee.readsOutstanding -= 1 }
       if connection.pointee.fences > 0 { passFence(entry, connection) }
     }
     if entry.pointee.isInBulk { removeFromBulk(slot, connection) }
     // Frames that still name the slot find it over and are dropped when they come up.
     entry.pointee.isLive = false
+    if isUntold { return release(slot) }
     hasNews = true
     if status == .ok && entry.pointee.flags.contains(.silent) {
       silentCompletions += 1
@@ -190,9 +208,12 @@ extension TransportEndpoint {
 
   @inline(__always)
   private mutating func releaseExtras(_ entry: UnsafeMutablePointer<OutboundOperation>) {
-    if let injected = entry.pointee.injected { giveBack(injected, max(Int(entry.pointee.length), 1)) }
+    if let injected = entry.pointee.injected {
+      giveBack(injected, max(Int(entry.pointee.length), 1))
+      if entry.pointee.kind == .readResponse { copiedAnswers -= 1 }
+    }
     if entry.pointee.memory.scatter != .max { scatters.free(entry.pointee.memory.scatter) }
-    if entry.pointee.kind == .read { entry.pointee.received.removeAll(in: &ranges) }
+    if entry.pointee.awaitsResponse { entry.pointee.received.removeAll(in: &ranges) }
   }
 
   /// The live operation that a frame names; nil when it is over. O(1).
@@ -229,7 +250,7 @@ extension TransportEndpoint {
     case .message:
       if !entry.pointee.isPulled && !entry.pointee.flags.waitsForTarget { complete(slot, .ok) }
     case .readResponse: complete(slot, .ok)
-    case .write, .read: break
+    case .write, .read, .atomic: break
     }
   }
 

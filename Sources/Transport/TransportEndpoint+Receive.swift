@@ -116,7 +116,7 @@ extension TransportEndpoint {
       if nextCompletion() { return UnsafePointer(event) }
     }
     // Not before the packet under way is over: its connection is drained next.
-    if cursor.draining == nil && !starved.isEmpty && inbound.available > 0 { feedStarved() }
+    if cursor.draining == nil && !starved.isEmpty { feedStarved() }
     while let connection = cursor.draining {
       if drainStaged(connection) { return UnsafePointer(event) }
       if nextCompletion() { return UnsafePointer(event) }
@@ -184,7 +184,7 @@ extension TransportEndpoint {
     describe(
       entry.pointee.kind == .readResponse ? .readAnswered : .operationCompleted, entry.pointee.status,
       entry.pointee.flags, entry.pointee.connection, tag: entry.pointee.tag, data: entry.pointee.data,
-      length: entry.pointee.length, entry.pointee.cookie)
+      length: entry.pointee.awaitsResponse ? entry.pointee.responseLength : entry.pointee.length, entry.pointee.cookie)
     event.pointee.operationKind = entry.pointee.kind
     release(slot)
     return true
@@ -198,7 +198,14 @@ extension TransportEndpoint {
     describe(
       kind, entry.pointee.status, entry.pointee.flags, entry.pointee.connection, tag: entry.pointee.tag,
       data: entry.pointee.data, length: entry.pointee.length, entry.pointee.cookie)
-    free(transfer: slot)
+    guard awaitsPersistence(entry, entry.pointee.status) else {
+      free(transfer: slot)
+      return true
+    }
+    cursor.answer = .persistence
+    cursor.eventConnection = self[entry.pointee.connection]
+    cursor.transfer = slot
+    cursor.refusal = .ok
     return true
   }
 
@@ -357,6 +364,8 @@ extension TransportStatus {
     case .ok: self = .ok
     case .accessDenied: self = .accessDenied
     case .outOfBounds: self = .outOfBounds
+    case .notPersistent: self = .notPersistent
+    case .unsupported: self = .unsupported
     case .aborted, nil: self = .aborted
     }
   }

@@ -53,8 +53,22 @@ extension TransportEndpoint {
       return connection.pointee.lossTime != never
         ? never : connection.pointee.lastElicitingSent &+ connection.pointee.probeTimeout
     }
-    guard connection.pointee.hasWorkUnderWay else { return never }
-    return max(connection.pointee.lastReceived, connection.pointee.lastElicitingSent) &+ Self.keepAliveInterval
+    let lastPacket = max(connection.pointee.lastReceived, connection.pointee.lastElicitingSent)
+    if connection.pointee.hasWorkUnderWay { return lastPacket &+ Self.keepAliveInterval }
+    guard connection.pointee.isKeptAlive, connection.pointee.state == .established else { return never }
+    return lastPacket &+ idleInterval(connection)
+  }
+
+  /// How long a session that is kept alive may be idle: a tenth of what the peer's silence may be, within bounds.
+  private func idleInterval(_ connection: UnsafeMutablePointer<Connection>) -> UInt64 {
+    max(Self.keepAliveInterval, min(connection.pointee.patience / 10, 10 * Self.keepAliveInterval))
+  }
+
+  /// Asks the peer now and then whether it lives, also while nothing is under way, until the session ends. When the peer
+  /// is gone the session fails.
+  package mutating func keepAlive(_ connection: ConnectionIndex) {
+    self[connection].pointee.isKeptAlive = true
+    touch(self[connection])
   }
 
   /// Does what time has made due; O(1) when that is nothing. Follow up with `pollEvent` and `pollTransmit`.
@@ -158,6 +172,7 @@ extension TransportEndpoint {
     failTransfers(connection, status)
     while connection.pointee.operations.first != .max { complete(connection.pointee.operations.first, status) }
     while connection.pointee.responses.first != .max { complete(connection.pointee.responses.first, status) }
+    endGathering(connection)
     freeAllStaged(connection)
     if connection.pointee.unacknowledged > 0 { acknowledgementsOwed -= 1 }
     let notBefore = max(connection.pointee.cookieNotBefore, now)
@@ -203,6 +218,11 @@ extension TransportEndpoint {
         if !isComplete { failTransfer(slot, status) }
       }
       slot = next
+    }
+    slot = finishedTransfers.first
+    while slot != .max {
+      if inbound[slot].pointee.connection == connection.pointee.index { inbound[slot].pointee.isDetached = true }
+      slot = inbound[slot].pointee.next
     }
   }
 

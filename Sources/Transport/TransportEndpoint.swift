@@ -26,6 +26,8 @@ public struct TransportEndpoint: ~Copyable {
   var buffers = BufferPool()
   /// Posted operations in flight, of `transmitQueueSize`.
   var postedCount = 0
+  /// Answers that are sent from copies: what atomic operations return.
+  var copiedAnswers = 0
 
   // Connections.
   private(set) var connections: ConnectionTable
@@ -55,7 +57,7 @@ public struct TransportEndpoint: ~Copyable {
   /// The oldest are forgotten when nobody asks for them, since their operations tell as well.
   var failedConnections = RecentQueue<64, Failure>(placeholder: Failure(connection: 0, status: .ok))
 
-  /// Connections whose staged frames wait for an inbound slot.
+  /// Connections whose staged frames wait for room.
   var starved = ConnectionQueue(.forRoom)
   /// Connections that have something to send and found no slot for its packet or frames.
   private var shortOfSlots = ConnectionQueue(.forSlots)
@@ -182,6 +184,12 @@ public struct TransportEndpoint: ~Copyable {
       operations[index].pointee.injected?.deallocate()
       index = operations[index].pointee.next
     }
+    index = connection.pointee.responses.first
+    while index != .max {
+      operations[index].pointee.injected?.deallocate()
+      index = operations[index].pointee.next
+    }
+    if connection.pointee.gathering != .max { inbound[connection.pointee.gathering].pointee.staging?.deallocate() }
     index = connection.pointee.inbound.first
     while index != .max {
       inbound[index].pointee.staging?.deallocate()

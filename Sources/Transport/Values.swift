@@ -1,3 +1,5 @@
+import Packet
+
 /// Nanoseconds of a monotonic clock. The transport reads no clock: every verb is told what time it is.
 package typealias Instant = UInt64
 
@@ -56,8 +58,10 @@ package enum OperationKind: UInt8, BitwiseCopyable {
   case message
   case write
   case read
-  /// The answer to a peer's read; never posted.
+  /// The answer to a peer's read, or to an atomic operation that returns something; never posted.
   case readResponse
+  /// Changes remote memory in a way that its target understands, and returns what that held before if `.fetch` is set.
+  case atomic
 }
 
 /// How an operation is carried out.
@@ -85,8 +89,13 @@ package struct OperationFlags: OptionSet, BitwiseCopyable {
   /// Starts, and with it all that is posted later, only when everything posted before on its connection has ended
   /// (FI_FENCE).
   package static var fence: OperationFlags { OperationFlags(rawValue: 256) }
+  /// A write ends when its data is persistent at the target (FI_COMMIT_COMPLETE); with `.fence`, when that of all writes
+  /// before it is too.
+  package static var persistent: OperationFlags { OperationFlags(rawValue: 512) }
   /// The payload is copied; the program may reuse its memory at once (FI_INJECT).
   package static var inject: OperationFlags { OperationFlags(rawValue: 8) }
+  /// An atomic operation returns what the memory held before it.
+  package static var fetch: OperationFlags { OperationFlags(rawValue: 128) }
 }
 
 /// How an operation, or a connection, ended.
@@ -106,6 +115,10 @@ package enum TransportStatus: UInt8, BitwiseCopyable {
   case reset = 6
   /// The peer closed its endpoint.
   case closed = 7
+  /// The target does not know such an atomic operation.
+  case unsupported = 8
+  /// The target could not make the data persistent.
+  case notPersistent = 9
 }
 
 /// What `post` did.
@@ -124,12 +137,19 @@ package struct Operation: BitwiseCopyable {
   package var data: UInt64 = 0
   /// Of a message: the receive context at the peer that it is for. 0 for all others.
   package var context: UInt16 = 0
-  /// Local memory: source of messages and writes, target of reads; at most `maximumSlices`.
+  /// Local memory: source of messages and writes, target of reads; at most `maximumSlices`. Operands of an atomic
+  /// operation and then its comparands, which are copied.
   package var slices: UnsafePointer<Slice>?
   package var sliceCount: Int
-  /// Remote memory of writes and reads; at most `RemoteSegment.maximumCount`, its sum equal to that of the slices.
+  /// Remote memory of writes, reads and atomic operations; at most `RemoteSegment.maximumCount`, of writes and reads its
+  /// sum equal to that of the slices.
   package var segments: UnsafePointer<RemoteSegmentValue>?
   package var segmentCount = 0
+  /// What an atomic operation does.
+  package var atomic = AtomicCode()
+  /// Where an atomic operation with `.fetch` returns what the segments held; as many bytes, at most `maximumSlices`.
+  package var results: UnsafePointer<Slice>?
+  package var resultCount = 0
   /// Comes back in the event.
   package var cookie: Cookies
 

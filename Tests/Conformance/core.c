@@ -1,4 +1,4 @@
-// The calls that need no fabric: fi_version, fi_strerror, fi_tostr, fi_dupinfo, fi_param_*, fi_log, fi_open.
+// The calls that need no fabric: fi_version, fi_strerror, fi_tostr, fi_dupinfo, fi_param_*, fi_log.
 // Man pages: fi_version(3), fi_errno(3), fi_fabric(3), fi_getinfo(3), fi_param_get(3), fi_provider(3).
 #include "fixture.h"
 
@@ -531,68 +531,4 @@ CASE(log_enabled_follows_the_level) {
   unsetenv("FI_LOG_LEVEL");
   initialize_library();
   assert_false(fi_log_enabled(&own_provider, FI_LOG_WARN, FI_LOG_CORE));
-}
-
-// ---- fi_open ------------------------------------------------------------------------------------------------------
-
-CASE(open_unknown_name) {
-  struct fid *fid = NULL;
-  assert_returns(fi_open(FI_VERSION(1, 17), "no such thing", NULL, 0, 0, &fid, NULL), -FI_ENOSYS);
-}
-
-CASE(open_logging_checks_arguments) {
-  struct fid *fid = NULL;
-  int attribute = 0;
-  assert_returns(fi_open(FI_VERSION(1, 12), "logging", NULL, 0, 0, &fid, NULL), -FI_EINVAL);
-  assert_returns(fi_open(FI_VERSION(1, 17), "logging", &attribute, sizeof attribute, 0, &fid, NULL), -FI_EINVAL);
-  assert_returns(fi_open(FI_VERSION(1, 17), "logging", NULL, 0, 1, &fid, NULL), -FI_EBADFLAGS);
-}
-
-static char imported_text[256];
-static int enabled_calls;
-
-static int import_enabled(const struct fi_provider *provider, enum fi_log_level level, enum fi_log_subsys subsystem,
-                          uint64_t flags) {
-  (void)provider, (void)level, (void)subsystem, (void)flags;
-  enabled_calls++;
-  return 1;
-}
-
-static int import_ready(const struct fi_provider *provider, enum fi_log_level level, enum fi_log_subsys subsystem,
-                        uint64_t flags, uint64_t *show) {
-  (void)provider, (void)level, (void)subsystem, (void)flags, (void)show;
-  return 1;
-}
-
-static void import_log(const struct fi_provider *provider, enum fi_log_level level, enum fi_log_subsys subsystem,
-                       const char *function, int line, const char *message) {
-  (void)level, (void)subsystem, (void)line;
-  snprintf(imported_text, sizeof imported_text, "%s|%s|%s", provider->name, function, message);
-}
-
-CASE(imported_log_receives_messages) {
-  struct fi_ops_log operations = {
-      .size = sizeof operations, .enabled = import_enabled, .ready = import_ready, .log = import_log};
-  struct fid_logging logging = {.fid = {.fclass = FI_CLASS_LOG}, .ops = &operations};
-  initialize_library();
-  assert_offered(fi_import_log(FI_VERSION(1, 17), 0, &logging));
-  FI_WARN(&own_provider, FI_LOG_EQ, "value %d", 99);
-  assert_true(enabled_calls > 0);
-  assert_string_equal(imported_text, "conformance|imported_log_receives_messages|value 99");
-  close_fid(&logging);
-  imported_text[0] = 0;
-  FI_WARN(&own_provider, FI_LOG_EQ, "after close %d\n", 1);
-  assert_string_equal(imported_text, "");
-}
-
-CASE(only_one_log_may_be_imported) {
-  struct fi_ops_log operations = {
-      .size = sizeof operations, .enabled = import_enabled, .ready = import_ready, .log = import_log};
-  struct fid_logging first = {.fid = {.fclass = FI_CLASS_LOG}, .ops = &operations};
-  struct fid_logging second = {.fid = {.fclass = FI_CLASS_LOG}, .ops = &operations};
-  assert_offered(fi_import_log(FI_VERSION(1, 17), 0, &first));
-  assert_returns(fi_import_log(FI_VERSION(1, 17), 0, &second), -FI_EALREADY);
-  close_fid(&first);
-  assert_success(fi_import_log(FI_VERSION(1, 17), 0, &second));
-  close_fid(&second);
 }

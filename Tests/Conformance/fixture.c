@@ -7,7 +7,7 @@
 
 // ---- registration and outcome -------------------------------------------------------------------------------------
 
-enum { maximum_cases = 256, exit_unsupported = 77, exit_environment = 78 };
+enum { maximum_cases = 256, exit_unsupported = 77, exit_environment = 78, exit_inapplicable = 79 };
 
 static struct {
   const char *name;
@@ -133,6 +133,12 @@ void unsupported(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   skip_with(exit_unsupported, "unsupported", format, arguments);
+}
+
+void inapplicable(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  skip_with(exit_inapplicable, "not applicable", format, arguments);
 }
 
 void environment_lacks(const char *format, ...) {
@@ -270,10 +276,16 @@ const char *provider_name(void) {
   return name;
 }
 
+// Whether cases that leave the type open are run on connected endpoints.
+static bool prefers_connections(void) {
+  const char *type = getenv("CONFORMANCE_ENDPOINT");
+  return type && strcmp(type, "msg") == 0;
+}
+
 struct fi_info *new_hints(void) {
   struct fi_info *hints = fi_allocinfo();
   assert_non_null(hints);
-  hints->ep_attr->type = FI_EP_RDM;
+  hints->ep_attr->type = prefers_connections() ? FI_EP_MSG : FI_EP_RDM;
   hints->fabric_attr->prov_name = strdup(provider_name());
   return hints;
 }
@@ -340,8 +352,19 @@ struct fid_av *av_open(struct node *node, enum fi_av_type type) {
   return av;
 }
 
+struct fid_eq *event_queue_open(struct node *node, enum fi_wait_obj wait) {
+  struct fi_eq_attr attributes = {.wait_obj = wait};
+  struct fid_eq *eq = NULL;
+  assert_offered(fi_eq_open(node->fabric, &attributes, &eq, NULL));
+  assert_non_null(eq);
+  watch_eq(eq);
+  return eq;
+}
+
 static void open_endpoint(struct node *node, const struct setup *setup) {
-  node->av = av_open(node, setup->av_type);
+  bool connects = node->info->ep_attr->type == FI_EP_MSG;
+  if (!connects) node->av = av_open(node, setup->av_type);
+  if (connects && !node->eq) node->eq = event_queue_open(node, FI_WAIT_UNSPEC);
   struct fi_cq_attr attributes = {
       .format = setup->cq_format ? setup->cq_format : FI_CQ_FORMAT_TAGGED,
       .wait_obj = setup->wait_obj,
@@ -352,7 +375,7 @@ static void open_endpoint(struct node *node, const struct setup *setup) {
   assert_offered(fi_cq_open(node->domain, &attributes, &node->tx_cq, &node->tx_cq));
   assert_offered(fi_cq_open(node->domain, &again, &node->rx_cq, &node->rx_cq));
   assert_success(fi_endpoint(node->domain, node->info, &node->ep, node));
-  assert_success(fi_ep_bind(node->ep, &node->av->fid, 0));
+  assert_success(fi_ep_bind(node->ep, connects ? &node->eq->fid : &node->av->fid, 0));
   if (!setup->no_queues) {
     assert_success(fi_ep_bind(node->ep, &node->tx_cq->fid, FI_TRANSMIT | setup->tx_bind_flags));
     assert_success(fi_ep_bind(node->ep, &node->rx_cq->fid, FI_RECV | setup->rx_bind_flags));
@@ -385,6 +408,11 @@ void node_open_beside(struct node *node, const struct node *host, const struct s
 
 void node_close(struct node *node) {
   if (node->ep) close_fid(node->ep);
+  if (node->pep) close_fid(node->pep);
+  if (node->eq) {
+    unwatch_eq(node->eq);
+    close_fid(node->eq);
+  }
   struct fid_cq *queues[] = {node->tx_cq, node->rx_cq};
   for (int i = 0; i < 2; i++) {
     if (!queues[i]) continue;
@@ -399,12 +427,101 @@ void node_close(struct node *node) {
 }
 
 fi_addr_t node_insert(struct node *node, const void *address) {
+  needs_addresses(node);
   fi_addr_t result = FI_ADDR_UNSPEC;
   assert_returns(fi_av_insert(node->av, address, 1, &result, 0, NULL), 1);
   return result;
 }
 
+// ---- connections --------------------------------------------------------------------------------------------------
+
+void node_open_endpoint(struct node *node, const struct setup *setup) {
+  static const struct setup defaults;
+  open_endpoint(node, setup ? setup : &defaults);
+}
+
+void node_listen(struct node *node) {
+  if (!node->eq) node->eq = event_queue_open(node, FI_WAIT_UNSPEC);
+  assert_offered(fi_passive_ep(node->fabric, node->info, &node->pep, node));
+  assert_success(fi_pep_bind(node->pep, &node->eq->fid, 0));
+  assert_success(fi_listen(node->pep));
+  node->address_length = sizeof node->address;
+  assert_success(fi_getname(&node->pep->fid, node->address, &node->address_length));
+}
+
+// Reads an event, or an error entry (-FI_EAVAIL), within the time.
+static ssize_t next_event(struct node *node, struct connection_event *event, double wait) {
+  struct {
+    struct fi_eq_cm_entry entry;
+    uint8_t data[maximum_data];
+  } read;
+  double deadline = deadline_after(wait);
+  for (;;) {
+    ssize_t length = fi_eq_read(node->eq, &event->event, &read, sizeof read, 0);
+    if (length >= 0) {
+      event->entry = read.entry;
+      event->data_length = (size_t)length > sizeof read.entry ? (size_t)length - sizeof read.entry : 0;
+      memcpy(event->data, read.data, event->data_length);
+    }
+    if (length != -FI_EAGAIN || seconds() > deadline) return length;
+    drive_progress();
+  }
+}
+
+void wait_event_at(const char *file, int line, struct node *node, uint32_t kind, struct connection_event *event,
+                   double wait) {
+  ssize_t length = next_event(node, event, wait);
+  if (length == -FI_EAVAIL) {
+    struct fi_eq_err_entry error = {0};
+    (void)fi_eq_readerr(node->eq, &error, 0);
+    fail_at(file, line, "error entry: err %d (%s), prov_errno %d", error.err, fi_strerror(error.err), error.prov_errno);
+  }
+  if (length < 0) fail_at(file, line, "no event %u within %.1f s: %s", kind, wait, code_name(length));
+  if ((size_t)length < sizeof event->entry) fail_at(file, line, "an event of %zd bytes", length);
+  if (event->event != kind) fail_at(file, line, "event %u, expected %u", event->event, kind);
+}
+
+void wait_event_error_at(const char *file, int line, struct node *node, struct fi_eq_err_entry *entry, double wait) {
+  struct connection_event event = {0};
+  ssize_t length = next_event(node, &event, wait);
+  if (length >= 0) fail_at(file, line, "event %u, expected an error", event.event);
+  if (length != -FI_EAVAIL) fail_at(file, line, "no error entry within %.1f s: %s", wait, code_name(length));
+  check_returns(fi_eq_readerr(node->eq, entry, 0), sizeof *entry, "fi_eq_readerr", file, line);
+}
+
+void node_take_request(struct node *node, const struct connection_event *event) {
+  fi_freeinfo(node->info);
+  node->info = event->entry.info;
+}
+
+static void pair_connect(struct pair *pair, const struct setup *setup) {
+  static const struct setup defaults;
+  if (!setup) setup = &defaults;
+  node_open_domain(&pair->b, setup);
+  node_listen(&pair->b);
+  if (setup->same_domain) {
+    memset(&pair->a, 0, sizeof pair->a);
+    pair->a.info = fi_dupinfo(pair->b.info);
+    pair->a.fabric = pair->b.fabric;
+    pair->a.domain = pair->b.domain;
+    pair->a.borrowed = true;
+  } else {
+    node_open_domain(&pair->a, setup);
+  }
+  open_endpoint(&pair->a, setup);
+  assert_success(fi_connect(pair->a.ep, pair->b.address, NULL, 0));
+  struct connection_event event;
+  wait_event(&pair->b, FI_CONNREQ, &event);
+  node_take_request(&pair->b, &event);
+  open_endpoint(&pair->b, setup);
+  assert_success(fi_accept(pair->b.ep, NULL, 0));
+  wait_event(&pair->b, FI_CONNECTED, &event);
+  wait_event(&pair->a, FI_CONNECTED, &event);
+  pair->to_a = pair->to_b = FI_ADDR_UNSPEC;
+}
+
 void pair_open(struct pair *pair, const struct setup *setup) {
+  if (setup && setup->ep_type ? setup->ep_type == FI_EP_MSG : prefers_connections()) return pair_connect(pair, setup);
   node_open(&pair->a, setup);
   if (setup && setup->same_domain) {
     node_open_beside(&pair->b, &pair->a, setup);
@@ -416,8 +533,13 @@ void pair_open(struct pair *pair, const struct setup *setup) {
 }
 
 void pair_close(struct pair *pair) {
-  node_close(&pair->b);
-  node_close(&pair->a);
+  struct node *last = pair->a.borrowed ? &pair->b : &pair->a;
+  node_close(last == &pair->a ? &pair->b : &pair->a);
+  node_close(last);
+}
+
+void needs_addresses(const struct node *node) {
+  if (!node->av) inapplicable("connected endpoints have no address vector");
 }
 
 const uint64_t all_rights = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_READ | FI_WRITE;
@@ -454,6 +576,22 @@ void region_close(struct region *region) {
 
 enum { maximum_watched = 32 };
 static struct fid_cq *watched[maximum_watched];
+static struct fid_eq *watched_events[maximum_watched];
+
+void watch_eq(struct fid_eq *eq) {
+  for (int i = 0; i < maximum_watched; i++) {
+    if (watched_events[i]) continue;
+    watched_events[i] = eq;
+    return;
+  }
+  abort();
+}
+
+void unwatch_eq(struct fid_eq *eq) {
+  for (int i = 0; i < maximum_watched; i++) {
+    if (watched_events[i] == eq) watched_events[i] = NULL;
+  }
+}
 
 void watch_cq(struct fid_cq *cq) {
   for (int i = 0; i < maximum_watched; i++) {
@@ -470,9 +608,17 @@ void unwatch_cq(struct fid_cq *cq) {
   }
 }
 
+// Drives what is behind an event queue; the event stays.
+static void peek_event(struct fid_eq *eq) {
+  uint32_t kind;
+  struct fi_eq_cm_entry entry;
+  (void)fi_eq_read(eq, &kind, &entry, sizeof entry, FI_PEEK);
+}
+
 void drive_progress(void) {
   for (int i = 0; i < maximum_watched; i++) {
     if (watched[i]) (void)fi_cq_read(watched[i], NULL, 0);
+    if (watched_events[i]) peek_event(watched_events[i]);
   }
   sched_yield();  // more processes than processors: let the peer run
 }
@@ -570,6 +716,7 @@ static void check_members(struct team *team) {
     int status;
     if (!in_team(team, rank) || waitpid(team->board->processes[rank], &status, WNOHANG) <= 0) continue;
     atomic_store(&team->board->gone[rank], true);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == exit_inapplicable) inapplicable("process %d says so", rank);
     if (status != 0) failed("process %d of the team ended early with status 0x%x", rank, status);
   }
 }
@@ -642,6 +789,7 @@ void team_run(int size, void (*body)(struct team *team)) {
   for (int rank = 1; rank < size; rank++) {
     if (!in_team(&team, rank)) continue;
     int status = end_of(team.board->processes[rank], 2 * DEFAULT_WAIT);
+    if (status == exit_inapplicable) inapplicable("process %d says so", rank);
     if (status != 0) failed("process %d of the team ended with status %d", rank, status);
   }
   munmap(team.board, sizeof *team.board);

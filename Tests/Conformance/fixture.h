@@ -56,6 +56,8 @@ void register_case(const char *name, void (*body)(void));
 
 // Ends the case as "unsupported": the library says that it does not offer what the case is about.
 _Noreturn void unsupported(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// Ends the case as "not applicable": it is about something that endpoints of the type under test cannot have.
+_Noreturn void inapplicable(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // Ends the case as "not possible here": the machine lacks something (no IPv6, say); nothing about the library.
 _Noreturn void environment_lacks(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // Fails the case with a message.
@@ -105,7 +107,7 @@ void *allocate(size_t length);
 struct node;
 struct setup {
   uint64_t caps;
-  enum fi_ep_type ep_type;  // default FI_EP_RDM
+  enum fi_ep_type ep_type;  // default FI_EP_RDM, or FI_EP_MSG with CONFORMANCE_ENDPOINT=msg
   uint32_t version;
   int mr_mode;
   const char *node;
@@ -139,7 +141,9 @@ struct node {
   struct fid_cq *tx_cq;
   struct fid_cq *rx_cq;
   struct fid_ep *ep;
-  bool borrowed;  // fabric and domain belong to another node
+  struct fid_eq *eq;    // of FI_EP_MSG, for events of connections
+  struct fid_pep *pep;  // where it accepts connections, if it does
+  bool borrowed;        // fabric and domain belong to another node
   _Alignas(8) char address[128];
   size_t address_length;
 };
@@ -164,11 +168,15 @@ void node_open(struct node *node, const struct setup *setup);
 void node_open_beside(struct node *node, const struct node *host, const struct setup *setup);
 void node_close(struct node *node);
 fi_addr_t node_insert(struct node *node, const void *address);
+// Ends the case as not applicable if the node has no address vector.
+void needs_addresses(const struct node *node);
+// Two nodes that know each other; of FI_EP_MSG, that are connected: a has connected to b.
 void pair_open(struct pair *pair, const struct setup *setup);
 void pair_close(struct pair *pair);
 // Opens an AV, two CQs and an endpoint in the node's domain without binding anything.
 struct fid_cq *cq_open(struct node *node, enum fi_cq_format format, enum fi_wait_obj wait, size_t size);
 struct fid_av *av_open(struct node *node, enum fi_av_type type);
+struct fid_eq *event_queue_open(struct node *node, enum fi_wait_obj wait);
 #define close_fid(object) assert_success(fi_close(&(object)->fid))
 
 // Memory of one node that its peer accesses.
@@ -190,6 +198,36 @@ void region_over(struct region *region, struct node *node, void *memory, size_t 
 // Registers memory of its own, filled with 0xee.
 void region_open(struct region *region, struct node *node, size_t length, uint64_t rights, uint64_t key);
 void region_close(struct region *region);
+
+// ---- connections --------------------------------------------------------------------------------------------------
+
+enum { maximum_data = 256 };
+
+// An event of an event queue about a connection, with the peer's data.
+struct connection_event {
+  uint32_t event;
+  struct fi_eq_cm_entry entry;
+  uint8_t data[maximum_data];
+  size_t data_length;
+};
+
+// Opens a passive endpoint that listens, and an event queue if the node has none; its address becomes the node's.
+void node_listen(struct node *node);
+// Opens the endpoint of a node whose domain is open, for its info: unconnected, or for a request.
+void node_open_endpoint(struct node *node, const struct setup *setup);
+// Reads one event within the default wait; an error entry, another event or silence fails the case.
+#define wait_event(node, kind, event) wait_event_at(__FILE__, __LINE__, node, kind, event, DEFAULT_WAIT)
+#define wait_event_within(node, kind, event, secs) wait_event_at(__FILE__, __LINE__, node, kind, event, secs)
+void wait_event_at(const char *file, int line, struct node *node, uint32_t kind, struct connection_event *event,
+                   double wait);
+// Reads one error entry; an event or silence fails the case.
+#define wait_event_error(node, entry) wait_event_error_at(__FILE__, __LINE__, node, entry, DEFAULT_WAIT)
+#define wait_event_error_within(node, entry, secs) wait_event_error_at(__FILE__, __LINE__, node, entry, secs)
+void wait_event_error_at(const char *file, int line, struct node *node, struct fi_eq_err_entry *entry, double wait);
+// Takes a request: the node's info becomes that of the request.
+void node_take_request(struct node *node, const struct connection_event *event);
+void watch_eq(struct fid_eq *eq);
+void unwatch_eq(struct fid_eq *eq);
 
 // ---- completions --------------------------------------------------------------------------------------------------
 

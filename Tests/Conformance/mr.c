@@ -195,3 +195,131 @@ CASE(registration_needs_no_endpoint_or_order) {
   close_fid(mr);
   node_close(&node);
 }
+
+// ---- kinds of memory ----------------------------------------------------------------------------------------------
+
+static char log_line[512];
+
+static int want_lines(const struct fi_provider *provider, enum fi_log_level level, enum fi_log_subsys subsystem,
+                      uint64_t flags) {
+  (void)provider, (void)level, (void)subsystem, (void)flags;
+  return 1;
+}
+
+static void take_line(const struct fi_provider *provider, enum fi_log_level level, enum fi_log_subsys subsystem,
+                      const char *function, int line, const char *message) {
+  (void)provider, (void)level, (void)subsystem, (void)function, (void)line;
+  snprintf(log_line, sizeof log_line, "%s", message);
+}
+
+static const struct setup with_hmem = {.caps = FI_MSG | FI_RMA | FI_HMEM, .mr_mode = FI_MR_HMEM};
+
+static int register_kind(struct fid_domain *domain, enum fi_hmem_iface iface, uint64_t flags, struct fid_mr **mr) {
+  static char memory[64];
+  static uint64_t key = 1000;
+  struct iovec iov = {memory, sizeof memory};
+  struct fi_mr_attr attr = {.mr_iov = &iov, .iov_count = 1, .access = FI_SEND | FI_REMOTE_READ, .requested_key = key++,
+                            .iface = iface};
+  return fi_mr_regattr(domain, &attr, flags, mr);
+}
+
+CASE(memory_of_the_system) {
+  setenv("FI_HMEM", "system", 1);
+  struct node node;
+  node_open_domain(&node, &with_hmem);
+  assert_true(node.info->caps & FI_HMEM);
+  assert_true(node.info->tx_attr->caps & FI_HMEM);
+  assert_true(node.info->rx_attr->caps & FI_HMEM);
+  struct fid_mr *mr = NULL;
+  assert_success(register_kind(node.domain, FI_HMEM_SYSTEM, 0, &mr));
+  close_fid(mr);
+  node_close(&node);
+}
+
+CASE(memory_of_devices) {
+  setenv("FI_HMEM", "system", 1);
+  struct node node;
+  node_open_domain(&node, &with_hmem);
+  assert_int_equal(node.info->domain_attr->mr_mode & FI_MR_HMEM, FI_MR_HMEM);
+  struct fi_ops_log operations = {.size = sizeof operations, .enabled = want_lines, .log = take_line};
+  struct fid_logging logging = {.fid = {.fclass = FI_CLASS_LOG}, .ops = &operations};
+  assert_success(fi_import_log(FI_VERSION(1, 17), 0, &logging));
+  struct fid_mr *mr = NULL;
+  for (enum fi_hmem_iface iface = FI_HMEM_CUDA; iface <= FI_HMEM_SYNAPSEAI; iface++) {
+    log_line[0] = 0;
+    assert_returns(register_kind(node.domain, iface, 0, &mr), -FI_ENOSYS);
+    assert_non_null(strstr(log_line, fi_tostr(&iface, FI_TYPE_HMEM_IFACE)));
+  }
+  assert_returns(register_kind(node.domain, FI_HMEM_SYSTEM, FI_HMEM_DEVICE_ONLY, &mr), -FI_ENOSYS);
+  assert_returns(register_kind(node.domain, (enum fi_hmem_iface)99, 0, &mr), -FI_EINVAL);
+  close_fid(&logging);
+  // What a device's library allocated for the host.
+  assert_success(register_kind(node.domain, FI_HMEM_CUDA, FI_HMEM_HOST_ALLOC, &mr));
+  close_fid(mr);
+  node_close(&node);
+}
+
+CASE(kinds_of_memory_mean_nothing_without_the_capability) {
+  struct node node;
+  node_open_domain(&node, &(struct setup){.caps = FI_MSG | FI_RMA, .mr_mode = FI_MR_HMEM});
+  assert_false(node.info->caps & FI_HMEM);
+  assert_int_equal(node.info->domain_attr->mr_mode & FI_MR_HMEM, 0);
+  struct fid_mr *mr = NULL;
+  assert_success(register_kind(node.domain, FI_HMEM_CUDA, 0, &mr));
+  close_fid(mr);
+  node_close(&node);
+}
+
+// ---- parts of regions ---------------------------------------------------------------------------------------------
+
+// struct fi_mr_attr of 2.0 and later.
+struct mr_attr_2_0 {
+  const struct iovec *mr_iov;
+  size_t iov_count;
+  uint64_t access;
+  uint64_t offset;
+  uint64_t requested_key;
+  void *context;
+  size_t auth_key_size;
+  uint8_t *auth_key;
+  enum fi_hmem_iface iface;
+  uint64_t device;
+  void *hmem_data;
+  size_t page_size;
+  const struct fid_mr *base_mr;
+  size_t sub_mr_cnt;
+};
+
+static int register_part(struct fid_domain *domain, const struct fid_mr *whole, void *buffer, size_t length,
+                         struct fid_mr **mr) {
+  static uint64_t key = 500;
+  struct iovec iov = {buffer, length};
+  struct mr_attr_2_0 attr = {
+      .mr_iov = &iov, .iov_count = 1, .access = FI_REMOTE_READ, .requested_key = key++, .base_mr = whole};
+  return fi_mr_regattr(domain, (const struct fi_mr_attr *)&attr, 0, mr);
+}
+
+CASE(a_part_of_a_region) {
+  struct setup setup = {.version = FI_VERSION(2, 0)};
+  struct node node, other;
+  node_open_domain(&node, &setup);
+  node_open_domain(&other, &setup);
+  char buffer[200];
+  struct fid_mr *whole = NULL, *part = NULL, *rest = NULL;
+  assert_success(register_part(node.domain, NULL, buffer + 50, 100, &whole));
+  assert_offered(register_part(node.domain, whole, buffer + 60, 20, &part));
+  assert_success(register_part(node.domain, part, buffer + 60, 1, &rest));
+  assert_true(fi_mr_key(whole) != fi_mr_key(part));
+  assert_returns(fi_close(&whole->fid), -FI_EBUSY);
+  assert_returns(fi_close(&part->fid), -FI_EBUSY);
+  close_fid(rest);
+  close_fid(part);
+  assert_returns(register_part(node.domain, whole, buffer + 49, 10, &part), -FI_EINVAL);
+  assert_returns(register_part(node.domain, whole, buffer + 140, 11, &part), -FI_EINVAL);
+  assert_returns(register_part(node.domain, whole, buffer + 60, SIZE_MAX, &part), -FI_EINVAL);
+  assert_fails(register_part(other.domain, whole, buffer + 60, 10, &part));
+  assert_returns(register_part(node.domain, (struct fid_mr *)node.domain, buffer + 60, 10, &part), -FI_EINVAL);
+  close_fid(whole);
+  node_close(&other);
+  node_close(&node);
+}

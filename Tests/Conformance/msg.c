@@ -232,10 +232,8 @@ CASE(empty_messages_need_no_buffer) {
     post(fi_recv(pair.b.ep, NULL, 0, NULL, FI_ADDR_UNSPEC, &slot[i]));
     post(fi_send(pair.a.ep, NULL, 0, NULL, pair.to_b, &slot[100 + i]));
   }
-  for (int i = 0; i < 10; i++) {
-    wait_for(pair.b.rx_cq, &slot[i]);
-    wait_for(pair.a.tx_cq, &slot[100 + i]);
-  }
+  for (int i = 0; i < 10; i++) wait_for(pair.b.rx_cq, &slot[i]);
+  wait_for_all(pair.a.tx_cq, &slot[100], 10);
   pair_close(&pair);
 }
 
@@ -655,6 +653,7 @@ CASE(truncation_of_a_large_unexpected_message) { truncation(500000, 100001, fals
 CASE(message_to_an_address_never_inserted) {
   struct pair pair;
   pair_open(&pair, &(struct setup){.av_type = FI_AV_TABLE});
+  needs_addresses(&pair.a);
   ssize_t result = fi_send(pair.a.ep, "x", 1, NULL, pair.to_b + 1000, &slot[0]);
   if (result == 0) {
     struct fi_cq_err_entry error;
@@ -671,6 +670,7 @@ CASE(message_to_an_address_never_inserted) {
 CASE(message_to_a_removed_address) {
   struct pair pair;
   pair_open(&pair, &(struct setup){.av_type = FI_AV_TABLE});
+  needs_addresses(&pair.a);
   transfer(&pair, 10, true);
   fi_addr_t gone = pair.to_b;
   assert_offered(fi_av_remove(pair.a.av, &gone, 1, 0));

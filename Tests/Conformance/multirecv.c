@@ -423,6 +423,7 @@ CASE(small_queue_keeps_the_order_of_unexpected_messages) {
 CASE(close_with_a_buffer_in_use) {
   struct pair pair;
   open_with_minimum(&pair, &messages, 64);
+  needs_addresses(&pair.b);
   char *buffer = allocate(1 << 20), *out = allocate(1 << 19);
   post_buffer(&pair.b, buffer, 1 << 20, &slot[1]);
   send_pattern(&pair, 100, 1);
@@ -470,6 +471,7 @@ CASE(buffer_of_a_shared_context) {
   struct node sender, node;
   node_open(&sender, &messages);
   node_open(&node, &messages);
+  needs_addresses(&node);
   struct fi_info *hints = fi_dupinfo(node.info), *info = NULL;
   free(hints->src_addr);
   hints->src_addr = NULL;

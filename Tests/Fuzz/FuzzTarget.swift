@@ -141,7 +141,9 @@ private final class Victim {
     case 0...4: receiveFrames(script.take(script.number() % 1_472), kind: action)
     case 5: receive(script.take(script.number() % 1_472), from: there)
     case 6: receive(script.take(script.number() % 1_472), from: elsewhere)
-    case 7: post(OperationKind(rawValue: answers % 3)!, size: script.number() % Self.memorySize)
+    case 7:
+      let kind = answers & 0x40 != 0 ? OperationKind.atomic : OperationKind(rawValue: answers % 3)!
+      post(kind, size: script.number() % Self.memorySize)
     case 8: exchange()
     case 9: advance(UInt64(script.number()) * 1_000)
     case 10: answerHeld()
@@ -207,6 +209,16 @@ private final class Victim {
       } else {
         accept(event)
       }
+    case .atomic:
+      precondition(event.length <= UInt64(AtomicCode.maximumSize))
+      for index in 0..<Int(event.segmentCount) { _ = event.segment(index) }
+      touch(event.payload!, Int(event.operandLength))
+      if answers & 2 != 0 || event.length == 0 {
+        endpoint.refuse(.unsupported)
+      } else if event.flags.contains(.fetch) {
+        let count = Int(event.length)
+        endpoint.respond(count).initializeMemory(as: UInt8.self, repeating: answers, count: count)
+      }
     case .heldMessageLost:
       precondition(held.contains { $0.id == event.cookie.second })
       held.removeAll { $0.id == event.cookie.second }
@@ -239,6 +251,7 @@ private final class Victim {
   // MARK: What this side does
 
   private func post(_ kind: OperationKind, size: Int) {
+    let size = kind == .atomic ? min(size, AtomicCode.maximumSize) : size
     var slice = Slice(base: memory, count: size)
     var segment = RemoteSegment(address: 0, length: UInt64(size), key: 1)
     withUnsafePointer(to: &slice) { slice in
@@ -249,6 +262,11 @@ private final class Victim {
         if kind != .message {
           operation.segments = segment
           operation.segmentCount = 1
+        }
+        if kind == .atomic && answers & 4 != 0 && size > 0 {
+          operation.flags.insert(.fetch)
+          operation.results = slice
+          operation.resultCount = 1
         }
         _ = endpoint.post(operation, on: endpoint.connection(to: there))
       }
@@ -316,7 +334,7 @@ private final class Victim {
   private func refuse(_ event: Event, _ receiver: inout TransportEndpoint) {
     switch event.kind {
     case .message where event.payload == nil: receiver.accept(nil, count: 0, cookie: Cookies())
-    case .write, .read: receiver.refuse(.accessDenied)
+    case .write, .read, .atomic: receiver.refuse(.accessDenied)
     default: break
     }
   }

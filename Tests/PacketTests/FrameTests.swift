@@ -48,26 +48,48 @@ enum GoldenFrame {
       14 10 0000 2a000000 05000000 00000000 0000100000000000 0000010000000000
       0010a0ff00000000 0000100000000000 0700000000000000
       """)
+  static let atomic =
+    bytes(
+      """
+      15 12 0400 2a000000 04000000 00000000 05000000 0204 0000
+      1000000000000000
+      0010a0ff00000000 0400000000000000 0700000000000000
+      c0ffee11
+      """)
+  static let atomicFragmentOfCompare =
+    bytes(
+      """
+      15 28 0300 2a000000 00200000 fd1f0000 05000000 0c07 0000
+      0010a0ff00000000 f00f000000000000 0700000000000000
+      0020a0ff00000000 1000000000000000 0800000000000000
+      010203
+      """)
+  static let atomicRead =
+    bytes(
+      """
+      15 18 0000 2a000000 00000000 00000000 05000000 0a09 0000
+      0010a0ff00000000 0800000000000000 0700000000000000
+      """)
 
   static let ordered = [
     message, messageEmpty, messageTaggedWithData, messageFragment, messageFragmentTagged, writeData, transferNotify,
     transferNotifyWrite, readRequest, messageToContext, messageTaggedWithDataToContext, messageFragmentToContext,
-    transferNotifyToContext,
+    transferNotifyToContext, atomic, atomicFragmentOfCompare, atomicRead,
   ]
 }
 
 @Suite struct FrameTests {
   @Test func types() {
-    let ordered: [FrameType] = [.message, .messageFragment, .writeData, .transferNotify, .readRequest]
+    let ordered: [FrameType] = [.message, .messageFragment, .writeData, .transferNotify, .readRequest, .atomic]
     var known = 0
     for raw in 0...255 as ClosedRange<UInt8> {
       guard let type = FrameType(rawValue: raw) else { continue }
       known += 1
       #expect(type.isOrdered == ordered.contains(type))
     }
-    #expect(known == 15)
+    #expect(known == 16)
     for status in 0...255 as ClosedRange<UInt8> {
-      #expect((OperationStatus(rawValue: status) != nil) == (status < 4))
+      #expect((OperationStatus(rawValue: status) != nil) == (status < 5))
     }
   }
 

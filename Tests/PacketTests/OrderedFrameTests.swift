@@ -12,6 +12,8 @@ private struct Fields: Equatable {
   var tag: UInt64 = 0
   var data: UInt64 = 0
   var context: UInt16 = 0
+  /// Operation and datatype.
+  var atomic: [UInt8] = [0, 0]
   var segments: [[UInt64]] = []
   var payload: [UInt8] = []
 }
@@ -30,6 +32,7 @@ private struct Fields: Equatable {
       return Fields(
         type: type, flags: frame.flags.rawValue, token: frame.token, total: frame.total, offset: frame.offset,
         limit: frame.limit, tag: frame.tag, data: frame.data, context: frame.context,
+        atomic: [frame.atomic.operation, frame.atomic.datatype],
         segments: (0..<frame.segmentCount).map {
           let segment = RemoteSegment(encoded: frame.segments, at: $0)
           return [segment.address, segment.length, segment.key]
@@ -107,6 +110,22 @@ private struct Fields: Equatable {
           segments: [[0xFFA0_1000, 1 << 20, 7]]))
   }
 
+  @Test func atomic() {
+    #expect(
+      decode(GoldenFrame.atomic)
+        == Fields(
+          type: .atomic, flags: 0x12, token: 5, total: 4, data: 16, atomic: [2, 4], segments: [[0xFFA0_1000, 4, 7]],
+          payload: [0xC0, 0xFF, 0xEE, 0x11]))
+    #expect(
+      decode(GoldenFrame.atomicFragmentOfCompare)
+        == Fields(
+          type: .atomic, flags: 0x28, token: 5, total: 0x2000, offset: 0x1FFD, atomic: [12, 7],
+          segments: [[0xFFA0_1000, 0xFF0, 7], [0xFFA0_2000, 0x10, 8]], payload: [1, 2, 3]))
+    #expect(
+      decode(GoldenFrame.atomicRead)
+        == Fields(type: .atomic, flags: 0x18, token: 5, atomic: [10, 9], segments: [[0xFFA0_1000, 8, 7]]))
+  }
+
   @Test func flags() {
     for count in 0...7 { #expect(FrameFlags.segments(count).segmentCount == count) }
     #expect(FrameFlags.segments(3).rawValue == 0x30)
@@ -128,7 +147,7 @@ private struct Fields: Equatable {
     fragment.replaceSubrange(12..<16, with: [0xFF, 0xFF, 0xFF, 0xFF])
     #expect(decode(fragment) == nil)
     // More segments than the protocol allows, though the bytes are there.
-    for type in 0x10...0x14 as ClosedRange<UInt8> {
+    for type in 0x10...0x15 as ClosedRange<UInt8> {
       for count in 0...7 as ClosedRange<UInt8> {
         var frame = [UInt8](repeating: 0, count: 300)
         frame[0] = type
@@ -141,7 +160,7 @@ private struct Fields: Equatable {
 
   /// Every type with every flags byte and every length around what it needs.
   @Test func everyFlagByteIsSafe() {
-    for type in 0x10...0x14 as ClosedRange<UInt8> {
+    for type in 0x10...0x15 as ClosedRange<UInt8> {
       for flags in 0...255 as ClosedRange<UInt8> {
         let overhead = OrderedFrame.overhead(FrameType(rawValue: type)!, FrameFlags(rawValue: flags))
         for length in [0, 7, 8, overhead - 1, overhead, overhead + 1] {
@@ -166,7 +185,7 @@ private struct Fields: Equatable {
       // Half of the rounds with small lengths, so that frames fit.
       if round % 2 == 0 { for index in datagram.indices where index % 2 == 1 && index > 1 { datagram[index] = 0 } }
       withReader(datagram) { reader in
-        for kind in 0..<18 {
+        for kind in 0..<19 {
           var copy = reader
           let accepted = readAny(kind, &copy)
           if accepted != (copy.position > reader.position) { Issue.record("decoder \(kind) on \(datagram)") }

@@ -155,6 +155,100 @@ import Testing
     #endif
   }
 
+  /// Every half-precision number with a few others, as the processor has it.
+  @Test func halfPrecision() {
+    let others: [Float16] = [0, 1, -1, 0.333, 65_504, -6e-8, 1e-4, 1_000, .infinity, .nan]
+    var wrong = 0
+    for pattern in 0...UInt16.max {
+      let number = Float16(bitPattern: pattern)
+      for other in others {
+        for (operation, expected) in [
+          (.sum, number + other), (.difference, number - other), (.product, number * other),
+          (.minimum, other < number ? other : number), (.logicalAnd, number != 0 && other != 0 ? 1 : 0),
+          (.swapIfGreater, other),
+        ] as [(AtomicOperator, Float16)] {
+          let outcome = element(operation, .float16, pattern, other.bitPattern, UInt16(0x7C00))
+          let isReplaced = operation != .swapIfGreater || number < .infinity
+          let wanted = isReplaced ? expected : number
+          if outcome != wanted.bitPattern && !(Float16(bitPattern: outcome).isNaN && wanted.isNaN) { wrong += 1 }
+        }
+      }
+    }
+    #expect(wrong == 0)
+  }
+
+  /// The upper half of a Float, rounded to the nearest, of two the even one.
+  @Test func brainFloats() {
+    func shortened(_ value: Float) -> UInt16 {
+      UInt16((UInt64(value.bitPattern) + 0x7FFF + UInt64(value.bitPattern >> 16 & 1)) >> 16)
+    }
+    var wrong = 0
+    for pattern in 0...UInt16.max {
+      let number = Float(bitPattern: UInt32(pattern) << 16)
+      for other in [0, 1, -1, 0.333, 3e38, 0x1p-7, -12_345] as [Float] {
+        let operand = shortened(other)
+        let rounded = Float(bitPattern: UInt32(operand) << 16)
+        for (operation, expected) in [
+          (.sum, number + rounded), (.difference, number - rounded), (.product, number * rounded),
+        ] as [(AtomicOperator, Float)] {
+          let outcome = element(operation, .bfloat16, pattern, operand, 0)
+          if expected.isNaN
+            ? !Float(bitPattern: UInt32(outcome) << 16).isNaN : outcome != shortened(expected)
+          {
+            wrong += 1
+          }
+        }
+      }
+    }
+    #expect(wrong == 0)
+  }
+
+  @Test func eightBitFloats() {
+    // One, for those that have no other name here.
+    for (type, one) in [(.float8E4M3, 0x38), (.float8E5M2, 0x3C)] as [(AtomicDatatype, UInt8)] {
+      for pattern in 0...UInt8.max {
+        let isNumber = pattern & 0x7F < 0x7F && (type == .float8E4M3 || pattern & 0x7F <= 0x7C)
+        let product = element(.product, type, pattern, one, 0)
+        #expect(product == pattern || !isNumber && product & 0x7F == 0x7F, "\(type) \(pattern)")
+        #expect(element(.logicalOr, type, pattern, 0, 0) == (pattern & 0x7F == 0 ? 0 : one))
+        guard isNumber else { continue }
+        // Their order is that of their bits, but for the sign.
+        let next = pattern &+ 1
+        guard pattern & 0x7F < 0x77 else { continue }
+        #expect(element(.minimum, type, pattern, next, 0) == (pattern < 0x80 ? pattern : next))
+        #expect(element(.swapIfLess, type, pattern, one, pattern) == pattern)
+        #expect(element(.swapIfLessOrEqual, type, pattern, one, pattern) == one)
+      }
+    }
+    let e4m3: [(UInt8, UInt8, UInt8)] = [
+      (0x38, 0x38, 0x40), (0x38, 0x18, 0x38), (0x39, 0x18, 0x3A), (0x38, 0x19, 0x39), (0x01, 0x01, 0x02),
+      (0x07, 0x01, 0x08), (0x7E, 0x58, 0x7E), (0x7E, 0x60, 0x7F), (0xFE, 0xFE, 0xFF), (0x7E, 0xFE, 0x00),
+    ]
+    for (left, right, sum) in e4m3 { #expect(element(.sum, .float8E4M3, left, right, 0) == sum, "\(left) \(right)") }
+    let e5m2: [(UInt8, UInt8, UInt8)] = [
+      (0x3C, 0x3C, 0x40), (0x3C, 0x30, 0x3C), (0x3D, 0x30, 0x3E), (0x01, 0x01, 0x02), (0x03, 0x01, 0x04),
+      (0x7B, 0x7B, 0x7C), (0xFB, 0xFB, 0xFC), (0x7C, 0x3C, 0x7C), (0x7C, 0xFC, 0x7F), (0x7B, 0x6C, 0x7C),
+    ]
+    for (left, right, sum) in e5m2 { #expect(element(.sum, .float8E5M2, left, right, 0) == sum, "\(left) \(right)") }
+  }
+
+  /// What an operation makes of one element.
+  private func element<Element: BitwiseCopyable>(
+    _ operation: AtomicOperator, _ datatype: AtomicDatatype, _ target: Element, _ operand: Element, _ compare: Element
+  ) -> Element {
+    var target = target
+    withUnsafeBytes(of: operand) { operand in
+      withUnsafeBytes(of: compare) { compare in
+        withUnsafeMutableBytes(of: &target) {
+          AtomicArithmetic.apply(
+            operation, datatype, target: $0.baseAddress!, operand: operand.baseAddress!,
+            compare: compare.baseAddress!, count: 1)
+        }
+      }
+    }
+    return target
+  }
+
   /// A sum over a buffer that is its own operand, as reductions may have it.
   @Test func targetAsOperand() {
     var values: [Int32] = [1, -2, 3]
@@ -175,6 +269,8 @@ import Testing
     #expect(UInt32(AtomicDatatype.floatComplex.rawValue) == FI_FLOAT_COMPLEX.rawValue)
     #expect(UInt32(AtomicDatatype.longDoubleComplex.rawValue) == FI_LONG_DOUBLE_COMPLEX.rawValue)
     #expect(UInt32(AtomicDatatype.uint128.rawValue) == FI_UINT128.rawValue)
+    #expect(UInt32(AtomicDatatype.float16.rawValue) == FI_FLOAT16.rawValue)
+    #expect(UInt32(AtomicDatatype.float8E5M2.rawValue) == FI_FLOAT8_E5M2.rawValue)
   }
 
   /// The matrix that upstream's providers answer fi_query_atomic with is part of this one.

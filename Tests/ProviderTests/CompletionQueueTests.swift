@@ -112,7 +112,7 @@ private let again = -Int(FI_EAGAIN)
       (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, wait: fi_wait_obj(rawValue: 99)) }),
       (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, wait: FI_WAIT_SET) }),
       (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, flags: 1 << 3) }),
-      (FI_ENOSYS, { (o) throws(FabricError) in _ = try queue(o, flags: FI_PEER) }),
+      (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, flags: FI_PEER) }),
       (FI_EINVAL, { (o) throws(FabricError) in _ = try queue(o, size: .max) }),
       (
         FI_EINVAL,

@@ -242,8 +242,9 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     hints.endpoint.pointee.protocol = endpointProtocol
     for entries in [try Entries(hints: hints), try Entries(environment: ["FI_PROVIDER": name])] {
       #expect(Set(entries.providers) == [name])
-      #expect(entries.all.allSatisfy { $0.ep_attr.pointee.protocol == endpointProtocol })
-      #expect(entries.all.allSatisfy { $0.fabric_attr.pointee.prov_version == 0x00CE_0000 })
+      let reliable = entries.every.filter { $0.ep_attr.pointee.type == FI_EP_RDM }
+      #expect(!reliable.isEmpty && reliable.allSatisfy { $0.ep_attr.pointee.protocol == endpointProtocol })
+      #expect(entries.every.allSatisfy { $0.fabric_attr.pointee.prov_version == 0x00CE_0000 })
     }
     let off = code { () throws(FabricError) in
       _ = try Entries(hints: hints, environment: ["FI_POLYFILL_ALIASES": "off"])
@@ -251,9 +252,28 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     #expect(off == -FI_ENODATA)
   }
 
+  /// `tcp` lists connected endpoints first, as upstream's does.
+  @Test(arguments: [("polyfill", false, UInt32(0x8050_4C46)), ("tcp", true, 6), ("sockets", false, 6)])
+  func connectedEndpoints(name: String, areFirst: Bool, endpointProtocol: UInt32) throws {
+    let entries = try Entries(environment: ["FI_PROVIDER": name])
+    #expect((entries.first.ep_attr.pointee.type == FI_EP_MSG) == areFirst)
+    let connected = entries.every.filter { $0.ep_attr.pointee.type == FI_EP_MSG }
+    let reliable = entries.every.filter { $0.ep_attr.pointee.type == FI_EP_RDM }
+    #expect(connected.count == reliable.count)
+    #expect(connected.allSatisfy { $0.ep_attr.pointee.protocol == endpointProtocol && $0.src_addr != nil })
+    #expect(connected.allSatisfy { $0.caps & (FI_MSG | FI_TAGGED | FI_RMA) == FI_MSG | FI_TAGGED | FI_RMA })
+    let hints = try Hints()
+    hints.set(provider: name)
+    hints.endpoint.pointee.type = FI_EP_MSG
+    hints.info.pointee.caps = FI_MSG | FI_AV_USER_ID
+    #expect(code { () throws(FabricError) in _ = try Entries(hints: hints) } == -FI_ENODATA)
+  }
+
   @Test func severalNamesHaveAnEntrySetEach() throws {
-    let one = try Entries()
-    let three = try Entries(environment: ["FI_PROVIDER": "tcp,polyfill,udp"])
+    let hints = try Hints()
+    hints.endpoint.pointee.type = FI_EP_RDM
+    let one = try Entries(hints: hints)
+    let three = try Entries(hints: hints, environment: ["FI_PROVIDER": "tcp,polyfill,udp"])
     let names = three.providers
     #expect(names.count == 3 * one.all.count)
     #expect(names.first == "tcp" && names[one.all.count] == "polyfill" && names.last == "udp")

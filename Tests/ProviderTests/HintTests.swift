@@ -50,15 +50,15 @@ final class Hints {
     Case("reliable datagrams", true) { $0.endpoint.pointee.type = FI_EP_RDM },
     Case("connected endpoints", false) { $0.endpoint.pointee.type = FI_EP_MSG },
     Case("datagrams", false) { $0.endpoint.pointee.type = FI_EP_DGRAM },
-    Case("all capabilities", true) { $0.info.pointee.caps = Capabilities.all },
-    Case("atomics", false) { $0.info.pointee.caps = FI_ATOMIC },
+    Case("all capabilities", true) { $0.info.pointee.caps = Capabilities.all & ~FI_HMEM },
+    Case("atomics", true) { $0.info.pointee.caps = FI_ATOMIC },
     Case("multi-receive", true) { $0.info.pointee.caps = FI_MSG | FI_MULTI_RECV },
     Case("tagged multi-receive", true) { $0.info.pointee.caps = FI_TAGGED | FI_TAGGED_MULTI_RECV },
     Case("unknown sources", true) { $0.info.pointee.caps = FI_MSG | FI_SOURCE | FI_SOURCE_ERR },
     Case("unknown sources alone", false) { $0.info.pointee.caps = FI_MSG | FI_SOURCE_ERR },
     Case("variable messages of 1.x", true, APIVersion(1, 17)) { $0.info.pointee.caps = FI_MSG | 1 << 48 },
     Case("counted writes", true) { $0.info.pointee.caps = FI_RMA | FI_RMA_EVENT },
-    Case("device memory", false) { $0.info.pointee.caps = FI_MSG | FI_HMEM },
+    Case("operations of a device", false) { $0.info.pointee.caps = FI_MSG | FI_XPU },
     Case("every mode bit", true) { $0.info.pointee.mode = ~0 },
     Case("any socket address", true) { $0.info.pointee.addr_format = UInt32(FI_SOCKADDR) },
     Case("any IP address", true) { $0.info.pointee.addr_format = UInt32(FI_SOCKADDR_IP) },
@@ -136,6 +136,8 @@ final class Hints {
   ]
 
   static let queues: [Case] = [
+    Case("persistent memory", true) { $0.info.pointee.caps = FI_RMA | FI_RMA_PMEM },
+    Case("persistent memory without RMA", false) { $0.info.pointee.caps = FI_MSG | FI_RMA_PMEM },
     Case("inject limit", true) { $0.transmit.pointee.inject_size = Capabilities.injectSize },
     Case("above inject limit", false) { $0.transmit.pointee.inject_size = Capabilities.injectSize + 1 },
     Case("largest queues", true) {
@@ -149,7 +151,7 @@ final class Hints {
     Case("too many receive pieces", false) { $0.receive.pointee.iov_limit = Capabilities.iovLimit + 1 },
     Case("too many remote pieces", false) { $0.transmit.pointee.rma_iov_limit = Capabilities.remoteIovLimit + 1 },
     Case("delivery complete", true) { $0.transmit.pointee.op_flags = FI_DELIVERY_COMPLETE | FI_COMPLETION },
-    Case("commit complete", false) { $0.transmit.pointee.op_flags = FI_COMMIT_COMPLETE },
+    Case("commit complete", true) { $0.transmit.pointee.op_flags = FI_COMMIT_COMPLETE },
     Case("multi-receive by default", true) { $0.receive.pointee.op_flags = FI_MULTI_RECV },
     Case("message order", true) { $0.transmit.pointee.msg_order = FI_ORDER_SAS | FI_ORDER_RAW },
     Case("write after read", true) { $0.transmit.pointee.msg_order = FI_ORDER_WAR | FI_ORDER_RMA_WAR },
@@ -162,8 +164,8 @@ final class Hints {
       $0.transmit.pointee.caps = Capabilities.all
       $0.receive.pointee.caps = Capabilities.all
     },
-    Case("transmit atomics", false) { $0.transmit.pointee.caps = FI_ATOMIC },
-    Case("receive atomics", false) { $0.receive.pointee.caps = FI_ATOMIC },
+    Case("transmit atomics", true) { $0.transmit.pointee.caps = FI_ATOMIC },
+    Case("receive atomics", true) { $0.receive.pointee.caps = FI_ATOMIC },
   ]
 
   @Test(arguments: general + domain + endpoint + queues)
@@ -200,6 +202,19 @@ final class Hints {
   func memoryMode(version: APIVersion, hint: Int32, expected: Int32?, withKeys: Int32?) {
     #expect(HintCheck.memoryMode(hint: hint, version: version, grantsProviderKeys: false) == expected)
     #expect(HintCheck.memoryMode(hint: hint, version: version, grantsProviderKeys: true) == withKeys)
+  }
+
+  @Test func registrationOfDeviceMemoryIsAskedForWithTheCapability() {
+    let version = APIVersion(2, 6)
+    let mode = { HintCheck.memoryMode(hint: $0, version: version, grantsProviderKeys: false, registersDevices: true) }
+    #expect(mode(FI_MR_HMEM | FI_MR_LOCAL) == FI_MR_HMEM)
+    #expect(mode(0) == 0)
+    #expect(mode(MemoryMode.basic) == MemoryMode.basic)
+  }
+
+  @Test func deviceMemoryIsAbsentWithoutItsDrivers() {
+    #expect(DeviceMemory.isAbsent { _ in false })
+    #expect(!DeviceMemory.isAbsent { CText.equal($0.text, "/dev/kfd") })
   }
 
   @Test func basicModeMeansKeysAndAddressesOfTheProvider() {

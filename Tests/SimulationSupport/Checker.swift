@@ -50,7 +50,7 @@ package final class Checker {
     record.isPosted = true
     record.incarnation = host.incarnation
     posted[pair(record.plan.source, record.plan.target)].append(record)
-    if record.plan.flags.contains(.inject) { record.local.fill(OperationRecord.reused) }
+    if record.plan.flags.contains(.inject) || record.plan.kind == .atomic { record.local.fill(OperationRecord.reused) }
   }
 
   package func completed(_ event: Event, at host: SimulatedHost) {
@@ -60,33 +60,41 @@ package final class Checker {
     guard record.completion == nil else { return fail(record, "completed again, \(event.status)") }
     record.completion = event.status
     completions += 1
-    guard event.operationKind == record.plan.kind, event.length == UInt64(record.plan.size) else {
+    guard event.operationKind == record.plan.kind, event.length == UInt64(record.plan.completedSize) else {
       return fail(record, "completed as \(event.operationKind) of \(event.length) bytes")
     }
     checkStatus(record, event.status)
-    if record.plan.kind == .read { checkRead(record) } else { record.local.fill(OperationRecord.reused) }
+    if record.plan.kind == .read {
+      check(record, record.local)
+    } else {
+      record.local.fill(OperationRecord.reused)
+      check(record, record.result)
+    }
   }
 
   private func checkStatus(_ record: OperationRecord, _ status: TransportStatus) {
     switch status {
     case .ok:
       if record.plan.refusal != nil && tellsRefusal(record) { fail(record, "was refused and yet ended well") }
-      let mustStart = record.plan.kind == .read || record.plan.flags.waitsForTarget
+      let mustStart = record.plan.kind == .read || record.plan.kind == .atomic || record.plan.flags.waitsForTarget
       if mustStart && record.starts == 0 { fail(record, "ended well before it started") }
       // A message that the target holds is delivered; it is matched only when the program there asks for it.
       let mustBePlaced =
-        record.plan.flags.contains(.matchComplete)
+        record.plan.kind == .atomic || record.plan.flags.contains(.matchComplete)
+        || record.plan.flags.contains(.persistent)
         || record.plan.flags.contains(.deliveryComplete) && record.plan.holdFor == nil
       if mustBePlaced && !record.isFinished && !record.isLost {
         fail(record, "ended well before its bytes were placed")
       }
     case .accessDenied, .outOfBounds:
       if record.plan.refusal.map({ $0.rawValue }) != status.rawValue { fail(record, "ended with \(status)") }
+    case .unsupported: fail(record, "ended with \(status)")
     case .aborted:
       let isPlanned = record.plan.abortAfter != nil || record.plan.isDiscarded || record.plan.refusal == .aborted
       if !isPlanned && !hadFailure(record) {
         fail(record, "ended with \(status)")
       }
+    case .notPersistent: fail(record, "ended with \(status)")
     case .refused, .timedOut, .reset, .closed:
       if scenario.isStable(record.plan.source, record.plan.target) { fail(record, "ended with \(status)") }
       failedPairs.insert(pair(record.plan.source, record.plan.target))
@@ -99,14 +107,16 @@ package final class Checker {
       || record.plan.size > scenario.configurations[record.plan.source].eagerLimit
   }
 
-  private func checkRead(_ record: OperationRecord) {
-    if record.completion == .ok {
+  /// What a read or an atomic operation brought.
+  private func check(_ record: OperationRecord, _ returned: GuardedMemory) {
+    let returns = record.plan.kind == .read || record.plan.flags.contains(.fetch)
+    if record.completion == .ok && returns {
       let difference =
         record.shared == nil
-        ? record.local.difference(record.content, length: record.plan.size) : record.local.difference(record.expected)
+        ? returned.difference(record.former, length: record.plan.completedSize) : returned.difference(record.expected)
       if let difference { fail(record, difference) }
     }
-    record.local.fill(OperationRecord.done)
+    returned.fill(OperationRecord.done)
   }
 
   // MARK: At the target
@@ -159,7 +169,8 @@ package final class Checker {
   private func checkOrder(_ record: OperationRecord, _ memory: SharedMemory) {
     if record.plan.kind == .write { return memory.write(record.content, record.remote.parts) }
     if let wrong = memory.difference { fail(record, "starts while byte \(wrong) of the shared memory is wrong") }
-    if record.plan.kind == .read { record.expected = memory.read(record.remote.parts) }
+    if record.plan.kind == .read || record.plan.kind == .atomic { record.expected = memory.read(record.remote.parts) }
+    if record.plan.kind == .atomic && record.plan.size > 0 { memory.write(record.content, record.remote.parts) }
   }
 
   /// All that was posted before a fenced operation is over.
@@ -172,6 +183,11 @@ package final class Checker {
 
   /// The event brought all the bytes along.
   package func delivered(_ record: OperationRecord, _ payload: UnsafeRawPointer) {
+    if record.plan.kind == .atomic, record.shared == nil,
+      let change = record.remote.difference(record.former, length: record.remote.count)
+    {
+      fail(record, "finds its memory changed: \(change)")
+    }
     record.remote.copy(from: payload, count: record.plan.size)
     finished(record)
   }
@@ -183,6 +199,7 @@ package final class Checker {
     let placed = min(record.plan.size, record.remote.count)
     if record.plan.kind != .read && record.shared == nil {
       if let difference = record.remote.difference(record.content, length: placed) { fail(record, difference) }
+      if record.plan.kind == .atomic && placed == 0 { return record.remote.fill(OperationRecord.done) }
       if let damage = record.remote.damage(OperationRecord.untouched, from: placed) { fail(record, damage) }
     }
     record.leaveRemote()
@@ -280,9 +297,13 @@ package final class Checker {
   private func checkMemory(_ record: OperationRecord) {
     if record.shared != nil { return }
     let isTouched = record.isFinished || record.isLost
-    if record.plan.kind == .read {
-      if record.completion != nil, let damage = record.local.damage(OperationRecord.done) {
-        fail(record, "local memory after the end: \(damage)")
+    let returned = record.plan.kind == .read ? record.local : record.result
+    if record.completion != nil, let damage = returned.damage(OperationRecord.done) {
+      fail(record, "local memory after the end: \(damage)")
+    }
+    if record.plan.kind == .read || record.plan.kind == .atomic {
+      if !isTouched, record.remote.difference(record.former, length: record.remote.count) != nil {
+        fail(record, "remote memory of what never happened was changed")
       }
     } else if !isTouched, let damage = record.remote.damage(OperationRecord.untouched) {
       fail(record, "remote memory of what never happened: \(damage)")

@@ -122,6 +122,11 @@ package final class GuardedMemory {
     }
   }
 
+  /// Copies all parts.
+  package func copy(to memory: UnsafeMutableRawPointer) {
+    for part in parts { (memory + part.offset).copyMemory(from: base + part.start, byteCount: part.count) }
+  }
+
   /// What is wrong with the first `length` bytes; nil when nothing is.
   package func difference(_ content: Content, length: Int) -> String? {
     for part in parts where part.offset < length {

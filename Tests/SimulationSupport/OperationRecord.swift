@@ -6,6 +6,8 @@ package final class OperationRecord {
   package let id: Int
   package let plan: OperationPlan
   package let content: Content
+  /// What the memory of a read or an atomic operation holds before it.
+  package let former: Content
   package var tag: UInt64 = 0
   package var data: UInt64 = 0
 
@@ -29,8 +31,10 @@ package final class OperationRecord {
   /// It ended at the target otherwise.
   package var isLost = false
 
-  /// Source of a message or write, destination of a read.
+  /// Source of a message or write, destination of a read, operands of an atomic operation.
   package let local: GuardedMemory
+  /// What an atomic operation returns.
+  package let result: GuardedMemory
   /// Buffer of a message, memory that is written or read.
   package let remote: GuardedMemory
   /// What `remote` is a part of; nil where it is this operation's alone.
@@ -51,6 +55,7 @@ package final class OperationRecord {
     self.id = id
     self.plan = plan
     content = Content(id, salt: salt)
+    former = plan.kind == .read ? content : Content(id, salt: mix(salt))
     local = GuardedMemory(parts: plan.localParts, gap: plan.gap)
     if let shared, let place = plan.place {
       self.shared = shared
@@ -61,7 +66,9 @@ package final class OperationRecord {
     }
     if plan.flags.contains(.tagged) { tag = mix(salt) ^ UInt64(id) }
     if plan.flags.contains(.remoteData) { data = mix(~salt) ^ UInt64(id) }
+    result = GuardedMemory(parts: plan.resultParts, gap: plan.gap)
     local.fill(Self.untouched)
+    result.fill(Self.untouched)
     if plan.kind != .read { local.fill(content) }
     resetRemote()
   }
@@ -69,7 +76,7 @@ package final class OperationRecord {
   /// Nobody has accessed the memory yet.
   private func resetRemote() {
     if shared != nil { return }
-    if plan.kind == .read { remote.fill(content) } else { remote.fill(Self.untouched) }
+    if plan.kind == .read || plan.kind == .atomic { remote.fill(former) } else { remote.fill(Self.untouched) }
   }
 
   /// The program is done with the memory: nobody may write it any more.
@@ -97,10 +104,12 @@ package final class OperationRecord {
 
   /// How an event that starts an operation differs from this one; nil when it does not.
   package func difference(from event: Event) -> String? {
-    let kinds: [EventKind] = [.message, .write, .read]
+    let kinds: [EventKind] = [.message, .write, .read, .read, .atomic]
     guard event.kind == kinds[Int(plan.kind.rawValue)] else { return "is a \(event.kind)" }
-    guard event.length == UInt64(plan.size) else { return "has \(event.length) bytes" }
-    let flags: OperationFlags = [.tagged, .remoteData]
+    let length = plan.kind == .atomic ? remote.count : plan.size
+    guard event.length == UInt64(length) else { return "has \(event.length) bytes" }
+    if plan.kind == .atomic, let difference = atomicDifference(from: event) { return difference }
+    let flags: OperationFlags = [.tagged, .remoteData, .fetch]
     guard event.flags.intersection(flags) == plan.flags.intersection(flags) else { return "has flags \(event.flags)" }
     guard !plan.flags.contains(.tagged) || event.tag == tag else { return "has tag \(event.tag)" }
     guard !plan.flags.contains(.remoteData) || event.data == data else { return "has data \(event.data)" }
@@ -112,6 +121,19 @@ package final class OperationRecord {
       guard actual.address == segment.address, actual.length == segment.length, actual.key == segment.key else {
         return "has segment \(actual) instead of \(segment)"
       }
+    }
+    return nil
+  }
+
+  /// What an atomic operation does, in this one's words.
+  package var code: AtomicCode {
+    AtomicCode(operation: UInt8(truncatingIfNeeded: id), datatype: UInt8(truncatingIfNeeded: id >> 3))
+  }
+
+  private func atomicDifference(from event: Event) -> String? {
+    guard event.operandLength == UInt32(plan.size) else { return "has operands of \(event.operandLength) bytes" }
+    guard event.atomic.operation == code.operation, event.atomic.datatype == code.datatype else {
+      return "does \(event.atomic)"
     }
     return nil
   }

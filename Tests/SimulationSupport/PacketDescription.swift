@@ -82,7 +82,7 @@ private func describe(_ type: FrameType, _ reader: inout ByteReader) -> String? 
     return ReadResponseFrame(&reader).map {
       "READ_RESPONSE token \($0.token) op \($0.operation) responder \($0.responder) \($0.offset)+\($0.payloadLength)"
     }
-  case .message, .messageFragment, .writeData, .transferNotify, .readRequest:
+  case .message, .messageFragment, .writeData, .transferNotify, .readRequest, .atomic:
     return OrderedFrame(type, &reader).map(describe)
   }
 }
@@ -94,7 +94,7 @@ private func describe(_ frame: OrderedFrame) -> String {
   if frame.flags.contains(.tagged) { text += " tag \(hexadecimal(frame.tag))" }
   if frame.flags.contains(.remoteData) { text += " data \(hexadecimal(frame.data))" }
   if frame.flags.contains(.wantsDone) { text += " wants-done" }
-  if frame.flags.contains(.write) { text += " write" }
+  if frame.flags.contains(.write) { text += frame.type == .atomic ? " fetch" : " write" }
   if frame.context != 0 { text += " context \(frame.context)" }
   if frame.segmentCount > 0 { text += " segments \(frame.segmentCount)" }
   return text

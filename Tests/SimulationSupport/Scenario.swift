@@ -17,6 +17,8 @@ package struct OperationPlan {
   package var gap = 0
   /// How the memory at the target is sliced: buffers of a message, segments of a write or read.
   package var remoteParts: [Int] = [0]
+  /// How the memory for what an atomic operation returns is sliced.
+  package var resultParts: [Int] = [0]
   /// Where that begins in the memory that the operations of its pair share; nil of a message, or without such memory.
   package var place: Int?
   /// The target keeps the message for a while before it has a buffer.
@@ -35,6 +37,9 @@ package struct OperationPlan {
     self.size = size
   }
 
+  /// Bytes that its completion tells of.
+  package var completedSize: Int { flags.contains(.fetch) ? resultParts.reduce(0, +) : size }
+
   package var description: String {
     var text = "\(kind) \(source) -> \(target), \(size) bytes"
     if flags.contains(.tagged) { text += ", tagged" }
@@ -42,7 +47,9 @@ package struct OperationPlan {
     if flags.contains(.deliveryComplete) { text += ", delivery-complete" }
     if flags.contains(.matchComplete) { text += ", match-complete" }
     if flags.contains(.inject) { text += ", inject" }
+    if flags.contains(.fetch) { text += ", fetch to \(resultParts)" }
     if flags.contains(.fence) { text += ", fenced" }
+    if flags.contains(.persistent) { text += ", persistent" }
     if context != 0 { text += ", context \(context)" }
     text += ", local \(localParts) gap \(gap), remote \(remoteParts)"
     if let place { text += ", at byte \(place)" }
@@ -114,7 +121,7 @@ package struct Scenario {
           + "\(habits.pollGap)ns batch \(habits.receiveBatch) blocking \(habits.blocking) dropping \(habits.dropping)")
     }
     for disturbance in disturbances { lines.append("\(disturbance)") }
-    if let sharedMemory { lines.append("writes and reads share \(sharedMemory) bytes") }
+    if let sharedMemory { lines.append("writes, reads and atomic operations share \(sharedMemory) bytes") }
     if closes { lines.append("endpoints are closed at the end") }
     return lines.joined(separator: "\n")
   }

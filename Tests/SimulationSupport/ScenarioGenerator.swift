@@ -33,6 +33,7 @@ package struct ScenarioGenerator {
     makeDisturbances()
     scenario.closes = random.chance(0.2)
     if random.chance(0.3) { makeContexts() }
+    makeAtomics()
     shareMemory()
     return scenario
   }
@@ -130,6 +131,9 @@ package struct ScenarioGenerator {
         plan.flags.insert(.buffered)
       }
       if isFenced(scenario.operations.count) { plan.flags.insert(.fence) }
+      if plan.kind == .write && mix(scenario.seed &+ UInt64(scenario.operations.count)) & 7 == 0 {
+        plan.flags.insert(.persistent)
+      }
       makeMemory(&plan)
       if plan.kind == .message && random.chance(holds) {
         plan.holdFor = UInt64(random.logarithmic(100...3_000_000))
@@ -157,6 +161,32 @@ package struct ScenarioGenerator {
     }
   }
 
+  /// In a quarter of all runs atomic operations take the place of some others, or of all. Drawn apart from the rest, which
+  /// registered seeds depend on.
+  private mutating func makeAtomics() {
+    var random = SeededGenerator(seed: mix(scenario.seed ^ 0x6174_6F6D))
+    guard random.chance(0.25) else { return }
+    let share = random.one(of: [0.1, 0.5, 1.0])
+    for index in scenario.operations.indices where random.chance(share) {
+      let replaced = scenario.operations[index]
+      let count = random.chance(0.6) ? random.within(1...64) : random.within(65...AtomicCode.maximumSize)
+      let operands = random.within(0...2)
+      var plan = OperationPlan(
+        kind: .atomic, source: replaced.source, target: replaced.target, size: operands * count)
+      plan.time = replaced.time
+      plan.gap = replaced.gap
+      plan.localParts = Self.parts(plan.size, maximum: maximumSlices, &random)
+      plan.remoteParts = Self.parts(count, maximum: RemoteSegment.maximumCount, &random)
+      if operands != 1 || random.chance(0.5) {
+        plan.flags.insert(.fetch)
+        plan.resultParts = Self.parts(count, maximum: maximumSlices, &random)
+      }
+      if random.chance(0.3) { plan.flags.insert(.remoteData) }
+      if replaced.kind != .message { plan.refusal = replaced.refusal }
+      scenario.operations[index] = plan
+    }
+  }
+
   /// Whether a message need not be acknowledged to be over: none, most or all of a run's. Drawn apart from the rest, which
   /// registered seeds depend on.
   private func isBuffered(_ index: Int) -> Bool {
@@ -181,9 +211,13 @@ package struct ScenarioGenerator {
     for index in scenario.operations.indices where scenario.operations[index].kind != .message {
       scenario.operations[index].gap = habit.chance(0.5) ? 0 : min(habit.within(1...40), size / 8)
       let room = size - (RemoteSegment.maximumCount - 1) * scenario.operations[index].gap
-      let count = min(scenario.operations[index].size, room)
-      scenario.operations[index].size = count
-      scenario.operations[index].localParts = [count]
+      let wanted = scenario.operations[index].remoteParts.reduce(0, +)
+      let count = min(wanted, room)
+      // An atomic operation brings nothing, or for each byte one or two.
+      let size = wanted == 0 ? 0 : scenario.operations[index].size / wanted * count
+      scenario.operations[index].size = size
+      scenario.operations[index].localParts = [size]
+      if scenario.operations[index].flags.contains(.fetch) { scenario.operations[index].resultParts = [count] }
       let cut = habit.below(count + 1)
       scenario.operations[index].remoteParts = habit.chance(0.7) ? [count] : [cut, count - cut]
       scenario.operations[index].place = habit.below(room - count + 1)
@@ -241,20 +275,20 @@ package struct ScenarioGenerator {
   }
 
   private mutating func makeMemory(_ plan: inout OperationPlan) {
-    plan.localParts = parts(plan.size, maximum: maximumSlices)
+    plan.localParts = Self.parts(plan.size, maximum: maximumSlices, &random)
     plan.gap = random.chance(0.3) ? 0 : random.within(1...40)
     guard plan.kind == .message else {
-      plan.remoteParts = parts(plan.size, maximum: RemoteSegment.maximumCount)
+      plan.remoteParts = Self.parts(plan.size, maximum: RemoteSegment.maximumCount, &random)
       return
     }
     var capacity = plan.size
     if random.chance(0.1) { capacity = random.below(plan.size + 1) }
     if random.chance(0.2) { capacity += random.within(1...100) }
-    plan.remoteParts = parts(capacity, maximum: maximumSlices)
+    plan.remoteParts = Self.parts(capacity, maximum: maximumSlices, &random)
   }
 
   /// Splits a size, mostly not at all; parts of nothing are possible.
-  private mutating func parts(_ size: Int, maximum: Int) -> [Int] {
+  private static func parts(_ size: Int, maximum: Int, _ random: inout SeededGenerator) -> [Int] {
     guard random.chance(0.3) else { return [size] }
     let count = random.within(1...maximum)
     var cuts = (1..<count).map { _ in random.below(size + 1) }.sorted()

@@ -71,7 +71,15 @@ package final class WorkloadProgram: HostProgram {
           operation.segments = segments.baseAddress
           operation.segmentCount = segments.count
         }
-        return host.endpoint.post(operation, on: connection)
+        guard record.plan.kind == .atomic else { return host.endpoint.post(operation, on: connection) }
+        operation.atomic = record.code
+        return record.result.withSlices { results, count in
+          if record.plan.flags.contains(.fetch) {
+            operation.results = results
+            operation.resultCount = count
+          }
+          return host.endpoint.post(operation, on: connection)
+        }
       }
     }
     network.note("\(host.index) posts \(record.id): \(result)")
@@ -130,7 +138,7 @@ package final class WorkloadProgram: HostProgram {
     case .messageReceived, .writeReceived, .readAnswered: checker.ended(event, at: host)
     case .heldMessageLost: checker.lost(event, at: host)
     case .connectionFailed: checker.connectionFailed(event, at: host)
-    case .message, .write, .read:
+    case .message, .write, .read, .atomic:
       guard let record = checker.identify(event, at: host) else { return }
       answer(event, record, host, network)
     }
@@ -151,6 +159,9 @@ package final class WorkloadProgram: HostProgram {
       host.endpoint.refuse(refusal)
       record.isLost = true
       record.leaveRemote()
+    } else if event.kind == .atomic {
+      if record.plan.flags.contains(.fetch) { record.remote.copy(to: host.endpoint.respond(Int(event.length))) }
+      checker.delivered(record, event.payload!)
     } else if let payload = event.payload, !host.endpoint.isAnsweringReads {
       checker.delivered(record, payload)
     } else {

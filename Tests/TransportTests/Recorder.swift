@@ -21,6 +21,8 @@ final class Recorder: HostProgram {
   private(set) var failures: [(status: TransportStatus, time: Instant)] = []
   private(set) var writes: [(length: UInt64, data: UInt64, status: TransportStatus)] = []
   private(set) var answeredReads = 0
+  /// Atomic operations in the order in which they were carried out, each by its operation and datatype as one number.
+  private(set) var atomics: [Int] = []
   private(set) var events: [EventKind] = []
 
   /// Messages are held instead of accepted.
@@ -32,6 +34,9 @@ final class Recorder: HostProgram {
   var missingContext: UInt16?
   /// Writes and reads are refused.
   var refusal: OperationStatus?
+  /// What was to be made persistent, and whether that works.
+  private(set) var persisted: [(places: [Int], isAll: Bool)] = []
+  var canPersist = true
   /// Messages are received in the region from here on.
   var place: Int?
   /// Accepted messages get buffers of at most this size.
@@ -70,11 +75,14 @@ final class Recorder: HostProgram {
     case .messageReceived: received(event)
     case .heldMessageLost: lostHeld += 1
     case .write: write(event, host)
-    case .writeReceived: writes.append((event.length, event.data, event.status))
+    case .writeReceived:
+      writes.append((event.length, event.data, event.status))
+      persist(event, host) { host.endpoint.writtenMemory($0) }
     case .read:
       if let refusal { return host.endpoint.refuse(refusal) }
       withRegion(event) { host.endpoint.accept($0, count: $1, cookie: Cookies()) }
     case .readAnswered: answeredReads += 1
+    case .atomic: atomic(event, host)
     }
   }
 
@@ -138,6 +146,38 @@ final class Recorder: HostProgram {
         payload += slices[index].count
       }
       writes.append((event.length, event.data, .ok))
+      persist(event, host) { memory in
+        for index in 0..<count { (memory + index).initialize(to: slices[index]) }
+        return count
+      }
+    }
+  }
+
+  /// Notes what is to be persistent, as the region's addresses and whether all before is too.
+  private func persist(_ event: Event, _ host: SimulatedHost, _ memory: (UnsafeMutablePointer<Slice>) -> Int) {
+    guard event.flags.contains(.persistent), event.status == .ok else { return }
+    withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { slices in
+      let count = memory(slices.baseAddress!)
+      let places = (0..<count).map { slices[$0].base! - region.baseAddress! }
+      persisted.append((places, event.flags.contains(.fence)))
+    }
+    if !canPersist { host.endpoint.refuse(.notPersistent) }
+  }
+
+  /// Whatever the operation is, the memory gets its operands, as far as there are any, and what it held is returned.
+  private func atomic(_ event: Event, _ host: SimulatedHost) {
+    if let refusal { return host.endpoint.refuse(refusal) }
+    atomics.append(Int(event.atomic.datatype) << 8 | Int(event.atomic.operation))
+    withRegion(event) { slices, count in
+      var former = event.flags.contains(.fetch) ? host.endpoint.respond(Int(event.length)) : nil
+      var operands = event.payload!
+      for index in 0..<count {
+        former?.copyMemory(from: slices[index].base!, byteCount: slices[index].count)
+        former = former.map { $0 + slices[index].count }
+        guard event.operandLength > 0 else { continue }
+        slices[index].base!.copyMemory(from: operands, byteCount: slices[index].count)
+        operands += slices[index].count
+      }
     }
   }
 
@@ -216,6 +256,40 @@ final class Bench {
     return id
   }
 
+  /// Posts an atomic operation with `size` bytes of operands and comparands; what it returns goes to `result`. The result
+  /// is its completion's id, nil when the queue is full.
+  @discardableResult
+  func postAtomic(
+    _ code: AtomicCode, from source: Int = 0, to target: Int = 1, size: Int = 8, flags: OperationFlags = [],
+    data: UInt64 = 0, segments: [RemoteSegment], result: UnsafeMutableRawBufferPointer? = nil
+  ) -> UInt64? {
+    var operands = Self.pattern(size)
+    let id = posted + 1
+    let host = host(source)
+    let posting = operands.withUnsafeMutableBytes { operands in
+      var slice = Slice(base: operands.baseAddress, count: size)
+      var place = Slice(base: result?.baseAddress, count: result?.count ?? 0)
+      return withUnsafePointer(to: &slice) { slice in
+        withUnsafePointer(to: &place) { place in
+          segments.withUnsafeBufferPointer { segments in
+            var operation = Operation(kind: .atomic, flags: flags, slices: slice, sliceCount: 1, cookie: Cookies(id))
+            operation.atomic = code
+            operation.data = data
+            operation.segments = segments.baseAddress
+            operation.segmentCount = segments.count
+            operation.results = place
+            operation.resultCount = result == nil ? 0 : 1
+            return host.endpoint.post(operation, on: host.endpoint.connection(to: SimulatedNetwork.address(target)))
+          }
+        }
+      }
+    }
+    host.schedule(at: network.now, network)
+    guard posting == .queued else { return nil }
+    posted = id
+    return id
+  }
+
   /// The memory of the operation posted last but `index`.
   func source(last index: Int = 0) -> [UInt8] { Array(sources[sources.count - 1 - index]) }
 
@@ -234,6 +308,20 @@ final class Bench {
   func establish(_ source: Int = 0, _ target: Int = 1) {
     post(from: source, to: target, size: 1, flags: .deliveryComplete)
     network.run(maximumSteps: 100_000)
+  }
+
+  /// Has a host keep its session with another alive.
+  func keepAlive(_ source: Int = 0, _ target: Int = 1) {
+    let host = host(source)
+    host.endpoint.keepAlive(host.endpoint.connection(to: SimulatedNetwork.address(target)))
+    host.schedule(at: network.now, network)
+  }
+
+  /// Has a host end its session with another.
+  func close(_ source: Int, to target: Int) {
+    let host = host(source)
+    host.endpoint.close(host.endpoint.connection(to: SimulatedNetwork.address(target)))
+    host.schedule(at: network.now, network)
   }
 
   var isQuiet: Bool { network.hosts.allSatisfy { $0.isDown || $0.isQuiet } }

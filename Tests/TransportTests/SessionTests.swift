@@ -61,6 +61,58 @@ import Transport
     #expect(bench.host(0).statistics.unknown >= 12)
   }
 
+  /// A peer of a session that is kept alive is missed although nothing is under way; without, nobody asks.
+  @Test(arguments: [false, true]) func aDeadPeerOfAnIdleSession(isKeptAlive: Bool) throws {
+    let bench = Bench { configuration, _ in configuration.maximumSilence = 2_000 }
+    bench.establish()
+    if isKeptAlive { bench.keepAlive() }
+    bench.network.run(for: milliseconds(20_000))
+    #expect(bench.recorders[0].failures.isEmpty && bench.recorders[1].failures.isEmpty)
+    let start = bench.network.now
+    bench.host(1).stop(bench.network)
+    bench.network.run(for: milliseconds(20_000))
+    guard isKeptAlive else { return #expect(bench.recorders[0].failures.isEmpty) }
+    let failure = try #require(bench.recorders[0].failures.first)
+    #expect(failure.status == .timedOut)
+    #expect(failure.time - start <= milliseconds(6_000))
+  }
+
+  /// One of two sessions ends, in good order; the other goes on.
+  @Test func oneSessionIsClosed() {
+    let bench = Bench(hosts: 3)
+    bench.establish()
+    bench.post(from: 0, to: 2, size: 1, flags: .deliveryComplete)
+    bench.network.run(for: milliseconds(100))
+    let last = bench.post(size: 5)
+    bench.close(0, to: 1)
+    bench.network.run(for: milliseconds(1_000))
+    #expect(bench.status(last) == .ok)
+    #expect(bench.recorders[1].failures.map(\.status) == [.closed])
+    #expect(bench.recorders[0].failures.map(\.status) == [.reset])
+    #expect(bench.recorders[2].failures.isEmpty)
+    let other = bench.post(from: 0, to: 2, size: 2, flags: .deliveryComplete)
+    bench.network.run(for: milliseconds(1_000))
+    #expect(bench.status(other) == .ok)
+  }
+
+  /// Everything under way ends at this side, and nothing begins any more.
+  @Test func abandonedSessionsEndTheirOperations() {
+    let bench = Bench()
+    bench.establish()
+    bench.recorders[1].holds = true
+    let large = bench.post(size: 500_000)
+    bench.network.run(for: milliseconds(5))
+    bench.host(0).endpoint.abandon(now: bench.network.now)
+    bench.host(0).schedule(at: bench.network.now, bench.network)
+    bench.network.run(for: milliseconds(5_000))
+    #expect(bench.status(large) == .closed)
+    #expect(bench.recorders[0].failures.map(\.status) == [.closed])
+    let refused = bench.post(from: 1, to: 0, size: 1)
+    bench.network.run(for: milliseconds(1_000))
+    #expect(bench.status(refused, at: 1) != .ok)
+    #expect(bench.recorders[0].messages.isEmpty)
+  }
+
   /// An address that nobody has: the operation ends after this side's patience, neither much sooner nor much later.
   @Test func nobodyAnswers() throws {
     let bench = Bench { configuration, _ in configuration.maximumSilence = 5_000 }

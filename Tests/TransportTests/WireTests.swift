@@ -69,6 +69,26 @@ import Transport
         + Bench.pattern(4))
   }
 
+  @Test func atomic() {
+    let segment = RemoteSegment(address: 0x1000, length: 4, key: 7)
+    let code = AtomicCode(operation: 2, datatype: 4)
+    let frame = frames { _ = $0.postAtomic(code, size: 4, flags: .remoteData, data: 16, segments: [segment]) }
+    #expect(Array(frame[0..<16]) == Self.bytes("15 12 0400 01000000 04000000 00000000"))
+    #expect(
+      Array(frame[20...])
+        == Self.bytes("0204 0000 1000000000000000 0010000000000000 0400000000000000 0700000000000000")
+        + Bench.pattern(4))
+    let compare = frames { _ = $0.postAtomic(code, size: 8, flags: .fetch, segments: [segment]) }
+    #expect(Array(compare[0..<16]) == Self.bytes("15 18 0800 01000000 08000000 00000000"))
+    #expect(
+      Array(compare[20...])
+        == Self.bytes("0204 0000 0010000000000000 0400000000000000 0700000000000000") + Bench.pattern(8))
+    let fragment = frames { _ = $0.postAtomic(code, size: 3_000, segments: [segment]) }
+    #expect(fragment.count == 1_200 - DataHeader.size)
+    #expect(Array(fragment[0..<16]) == Self.bytes("15 10 6c04 01000000 b80b0000 00000000"))
+    #expect(Array(fragment.dropFirst(48)) == Array(Bench.pattern(3_000).prefix(0x46C)))
+  }
+
   @Test func transferNotify() {
     let frame = frames { $0.post(size: 1 << 17, flags: .tagged, tag: 7) }
     #expect(Array(frame[0..<8]) == Self.bytes("13 01 0000 01000000"))

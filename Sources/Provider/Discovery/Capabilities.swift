@@ -17,21 +17,25 @@ package enum Capabilities {
   // MARK: Capability bits
 
   /// What transmits: ops that an endpoint initiates.
-  package static var transmit: UInt64 { transfer | FI_SEND | FI_READ | FI_WRITE | FI_FENCE | FI_NAMED_RX_CTX }
+  package static var transmit: UInt64 {
+    transfer | FI_SEND | FI_READ | FI_WRITE | FI_FENCE | FI_NAMED_RX_CTX | FI_RMA_PMEM | FI_TRIGGER
+  }
   /// What an endpoint is the target of.
   package static var receive: UInt64 {
     let messages = FI_SOURCE | FI_SOURCE_ERR | directed | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
-    return transfer | FI_RECV | FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RMA_EVENT | messages
+    let remotes = FI_REMOTE_READ | FI_REMOTE_WRITE | FI_RMA_EVENT | FI_RMA_PMEM
+    return transfer | FI_RECV | remotes | messages | FI_TRIGGER
   }
-  package static var domain: UInt64 { locality | addressing }
+  package static var domain: UInt64 { locality | addressing | FI_PEER }
   /// Whom endpoints reach.
   package static var locality: UInt64 { FI_LOCAL_COMM | FI_REMOTE_COMM }
   /// What address vectors can do.
   package static var addressing: UInt64 { FI_SHARED_AV | FI_AV_USER_ID }
   package static var all: UInt64 { transmit | receive | domain }
 
-  private static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
-  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA }
+  static var directed: UInt64 { FI_DIRECTED_RECV | FI_TAGGED_DIRECTED_RECV | FI_EXACT_DIRECTED_RECV }
+  /// FI_HMEM where ``DeviceMemory`` is absent.
+  private static var transfer: UInt64 { FI_MSG | FI_TAGGED | FI_RMA | FI_ATOMIC | FI_COLLECTIVE | FI_HMEM }
 
   /// Capabilities that must be asked for; all others are secondary and may be answered unasked.
   package static var primary: UInt64 {
@@ -45,15 +49,17 @@ package enum Capabilities {
   }
 
   /// Secondary capabilities that are answered only where they are asked for: FI_SOURCE and FI_RMA_EVENT cost time, and
-  /// FI_SHARED_AV and FI_FENCE say nothing to programs that do not use them, the others change what calls mean.
+  /// FI_SHARED_AV, FI_FENCE, FI_RMA_PMEM and FI_TRIGGER say nothing to programs that do not use them, the others change what calls
+  /// mean.
   package static var onRequest: UInt64 {
-    FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV | FI_SHARED_AV | FI_RMA_EVENT | FI_FENCE
+    let messages = FI_SOURCE | FI_SOURCE_ERR | FI_MULTI_RECV | FI_TAGGED_MULTI_RECV
+    return messages | FI_SHARED_AV | FI_RMA_EVENT | FI_RMA_PMEM | FI_FENCE | FI_TRIGGER
   }
   /// What is not even answered to those who name no capability: what forbids something that is allowed otherwise or makes
-  /// errors of what is none, and the receives of version 2, which say more about tagged messages than programs that take
-  /// all there is can know.
+  /// errors of what is none, the receives of version 2, which say more about tagged messages than programs that take
+  /// all there is can know, and what is for programs that are providers or use devices.
   package static var onlyByName: UInt64 {
-    FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR | FI_TAGGED_DIRECTED_RECV | FI_TAGGED_MULTI_RECV
+    FI_EXACT_DIRECTED_RECV | FI_SOURCE_ERR | FI_TAGGED_DIRECTED_RECV | FI_TAGGED_MULTI_RECV | FI_PEER | FI_HMEM
   }
 
   /// Bits that older programs set in the wrong direction's attributes; they are ignored there.
@@ -67,7 +73,8 @@ package enum Capabilities {
 
   /// Operation flags that an endpoint takes as its defaults.
   package static var transmitFlags: UInt64 {
-    FI_INJECT | FI_INJECT_COMPLETE | FI_TRANSMIT_COMPLETE | FI_DELIVERY_COMPLETE | FI_COMPLETION
+    let levels = FI_INJECT_COMPLETE | FI_TRANSMIT_COMPLETE | FI_DELIVERY_COMPLETE | FI_COMMIT_COMPLETE
+    return levels | FI_INJECT | FI_COMPLETION
   }
   package static var receiveFlags: UInt64 { FI_COMPLETION | FI_MULTI_RECV }
 

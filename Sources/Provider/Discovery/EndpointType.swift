@@ -43,9 +43,9 @@ package enum EndpointType: Equatable {
   /// first that does.
   package static func offered(as name: ProviderName) -> [EndpointType] {
     switch name {
-    case .polyfill: [.rdm, .dgram, .carriedDgram]
-    case .sockets: [.rdm, .carriedDgram]
-    case .tcp: [.rdm]
+    case .polyfill: [.rdm, .msg, .dgram, .carriedDgram]
+    case .sockets: [.rdm, .msg, .carriedDgram]
+    case .tcp: [.msg, .rdm]
     case .udp: [.dgram, .rdm]
     case .tcpRxm, .udpRxd: [.rdm]
     }
@@ -87,7 +87,16 @@ package enum EndpointType: Equatable {
   }
 
   /// All that an endpoint may be asked for, its domain's capabilities included.
-  package var all: UInt64 { transmit | receive | Capabilities.domain }
+  package var all: UInt64 { transmit | receive | domain }
+
+  /// What the domain of such endpoints can do. Other providers' objects (FI_PEER) are for endpoints without connections.
+  package var domain: UInt64 {
+    switch self {
+    case .rdm: Capabilities.domain
+    case .msg: Capabilities.domain & ~(FI_PEER | Self.needsAddressVector)
+    case .dgram, .carriedDgram: Capabilities.domain & ~FI_PEER
+    }
+  }
 
   /// What makes sense only where peers are entries of an address vector.
   private static var needsAddressVector: UInt64 {

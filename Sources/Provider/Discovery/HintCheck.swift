@@ -29,7 +29,11 @@ package struct HintCheck {
       return "the endpoint type is another one"
     }
     if hints.caps & ~type.all != 0 { return "a capability is not offered" }
+    if hints.caps & FI_HMEM != 0 && !DeviceMemory.isAbsent {
+      return "FI_HMEM is not offered on a host with an accelerator, unless FI_HMEM=system is set"
+    }
     if hints.caps & (FI_SOURCE | FI_SOURCE_ERR) == FI_SOURCE_ERR { return "FI_SOURCE_ERR needs FI_SOURCE" }
+    if hints.caps & (FI_RMA | FI_RMA_PMEM) == FI_RMA_PMEM { return "FI_RMA_PMEM needs FI_RMA" }
     if AddressFormat.family(hints.addr_format) == nil { return "the address format is not an IP one" }
     if let fabric = hints.fabric_attr?.pointee, fabric.prov_version > name.version.rawValue {
       return "the provider is older than the version asked for"
@@ -43,12 +47,15 @@ package struct HintCheck {
   /// The provider needs nothing of the program, so bits are dropped: keys are the program's and addresses are offsets.
   /// - FI_MR_BASIC and FI_MR_SCALABLE, alone, are echoed; basic means provider keys and virtual addresses.
   /// - FI_MR_PROV_KEY stays if it is hinted and FI_POLYFILL_MR_PROV_KEY is set.
+  /// - FI_MR_HMEM stays with FI_HMEM (`registersDevices`): memory of a device is to be registered, which is refused.
   /// - Before version 1.5 the value is one of 0, basic and scalable, and the answer is never 0.
-  package static func memoryMode(hint: Int32, version: APIVersion, grantsProviderKeys: Bool) -> Int32? {
+  package static func memoryMode(
+    hint: Int32, version: APIVersion, grantsProviderKeys: Bool, registersDevices: Bool = false
+  ) -> Int32? {
     if hint == MemoryMode.basic || hint == MemoryMode.scalable { return hint }
     if version < APIVersion(1, 5) { return hint == 0 ? MemoryMode.basic : nil }
     if hint & (MemoryMode.basic | MemoryMode.scalable) != 0 { return nil }
-    return grantsProviderKeys ? hint & FI_MR_PROV_KEY : 0
+    return hint & ((grantsProviderKeys ? FI_MR_PROV_KEY : 0) | (registersDevices ? FI_MR_HMEM : 0))
   }
 
   // MARK: Attributes
@@ -69,7 +76,7 @@ package struct HintCheck {
     if exceeds(domain.cntr_cnt, Capabilities.counterCount) { return "cntr_cnt is too large" }
     if exceeds(domain.mr_iov_limit, Capabilities.memoryIovLimit) { return "mr_iov_limit is too large" }
     if exceeds(domain.mr_cnt, Capabilities.memoryRegionCount) { return "mr_cnt is too large" }
-    if domain.caps & ~Capabilities.domain != 0 { return "a domain capability is not offered" }
+    if domain.caps & ~type.domain != 0 { return "a domain capability is not offered" }
     if exceeds(domain.max_err_data, Capabilities.maximumErrorData) { return "max_err_data is too large" }
     if domain.auth_key_size != Capabilities.vectorKeys || type.keysPerEndpoint == 0 || version < APIVersion(1, 20) {
       if exceeds(domain.auth_key_size, type.authorizationKeySize) { return "the authorization key is too long" }

@@ -1,5 +1,6 @@
 import CFabric
 import CPlatform
+import Datagram
 
 /// Memory of `fi_info` structures. It is C memory throughout, because programs replace strings and addresses in them by
 /// their own malloc(3)ed ones and give whole lists back to fi_freeinfo.
@@ -94,6 +95,21 @@ package enum InfoMemory {
     guard let copy = malloc(count) else { throw .noMemory }
     copy.copyMemory(from: source, byteCount: count)
     return copy
+  }
+
+  /// Replaces the addresses, and their format. Throws ``FabricError/noMemory``, having changed none or the first.
+  package static func setAddresses(
+    _ info: UnsafeMutablePointer<fi_info>, source: SocketAddress, destination: SocketAddress
+  ) throws(FabricError) {
+    let from = try AddressFormat.sockaddr(source)
+    release(info.pointee.src_addr)
+    info.pointee.src_addr = from.memory
+    info.pointee.src_addrlen = from.length
+    let to = try AddressFormat.sockaddr(destination)
+    release(info.pointee.dest_addr)
+    info.pointee.dest_addr = to.memory
+    info.pointee.dest_addrlen = to.length
+    info.pointee.addr_format = AddressFormat.format(source.family)
   }
 
   // MARK: Parts

@@ -132,7 +132,8 @@ package struct ProviderInfo {
     attributes.pointee.resource_mgmt = FI_RM_ENABLED
     attributes.pointee.av_type = hint?.av_type ?? FI_AV_UNSPEC
     let mode = HintCheck.memoryMode(
-      hint: hint?.mr_mode ?? 0, version: version, grantsProviderKeys: configuration.grantsProviderKeys)
+      hint: hint?.mr_mode ?? 0, version: version, grantsProviderKeys: configuration.grantsProviderKeys,
+      registersDevices: (hints?.caps ?? 0) & FI_HMEM != 0)
     attributes.pointee.mr_mode = mode ?? 0
     attributes.pointee.mr_key_size = Capabilities.memoryKeySize
     attributes.pointee.cq_data_size = type.completionDataSize
@@ -148,7 +149,7 @@ package struct ProviderInfo {
     attributes.pointee.mr_iov_limit = Capabilities.memoryIovLimit
     attributes.pointee.mr_cnt = Capabilities.memoryRegionCount
     let requested = hints.map { $0.caps | ($0.domain_attr?.pointee.caps ?? 0) } ?? 0
-    attributes.pointee.caps = requested == 0 ? Capabilities.domain : domainCapabilities(requested)
+    attributes.pointee.caps = Capabilities.locality | requested & type.domain
     attributes.pointee.max_ep_auth_key = type.keysPerEndpoint
     if let hint, version >= APIVersion(1, 5) {
       attributes.pointee.auth_key = try InfoMemory.key(hint.auth_key, hint.auth_key_size)
@@ -157,10 +158,6 @@ package struct ProviderInfo {
     attributes.pointee.max_err_data = Capabilities.maximumErrorData
     attributes.pointee.max_cntr_value = .max
     attributes.pointee.max_err_cntr_value = .max
-  }
-
-  private func domainCapabilities(_ requested: UInt64) -> UInt64 {
-    Capabilities.locality | requested & Capabilities.addressing
   }
 
   private func fillKey(_ attributes: UnsafeMutablePointer<fi_ep_attr>) throws(FabricError) {

@@ -8,7 +8,7 @@ package struct BoundCounters: BitwiseCopyable {
   /// FI_SEND: messages sent; FI_RECV: messages received.
   package private(set) var send: Unmanaged<Counter>?
   package private(set) var receive: Unmanaged<Counter>?
-  /// FI_READ: reads and fetching atomics; FI_WRITE: writes and other atomics.
+  /// FI_READ: reads and fetching atomics; FI_WRITE: writes, other atomics and collective operations.
   package private(set) var read: Unmanaged<Counter>?
   package private(set) var write: Unmanaged<Counter>?
   /// FI_REMOTE_READ and FI_REMOTE_WRITE: the same by peers.

@@ -34,7 +34,9 @@ extension Endpoint {
   package var hasGroups: Bool {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    return datagramPort.map { $0.groupCount > 0 } ?? false
+    if let datagramPort { return datagramPort.groupCount > 0 }
+    let collectives = portReference?._withUnsafeGuaranteedRef { $0.collectives }
+    return collectives.map { $0._withUnsafeGuaranteedRef { $0.groupCount > 0 } } ?? false
   }
 
   /// Joins a multicast group, to send to it and to receive from it as far as `flags` (FI_SEND, FI_RECV; 0 for both) and
@@ -85,17 +87,22 @@ extension Endpoint {
 
 /// What a program holds of a group that an endpoint has joined.
 ///
-/// Man page: fi_cm(3), fi_join
+/// Man pages: fi_cm(3), fi_join; fi_collective(3), fi_join_collective
 package final class GroupMembership {
   private let endpoint: Endpoint
   /// What fi_mc_addr returns.
   package let number: UInt64
+  /// Of a group for collective operations: what it was joined with.
+  private let set: AddressSet?
 
-  package init(_ endpoint: Endpoint, _ number: UInt64) {
+  package init(_ endpoint: Endpoint, _ number: UInt64, of set: AddressSet? = nil) {
     self.endpoint = endpoint
     self.number = number
+    self.set = set
   }
 
   /// Leaves the group.
-  package func close() { endpoint.leave(number) }
+  package func close() {
+    if let set { endpoint.leave(number, of: set) } else { endpoint.leave(number) }
+  }
 }

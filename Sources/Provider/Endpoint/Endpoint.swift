@@ -1,10 +1,11 @@
 import CFabric
 import CPlatform
 import Datagram
+import Packet
 import Transport
 
-/// An endpoint: reliable datagrams (FI_EP_RDM), or plain ones (FI_EP_DGRAM); or a scalable one, whose contexts do what
-/// others do themselves.
+/// An endpoint: reliable datagrams (FI_EP_RDM), plain ones (FI_EP_DGRAM), or a connection (FI_EP_MSG); or a scalable one,
+/// whose contexts do what others do themselves.
 ///
 /// It has a socket, and so an address, from the start; what it is bound to becomes a `Port`, or a `DatagramPort`, when it
 /// is enabled. The data path is the port's. All state is protected by the engine's lock.
@@ -14,10 +15,14 @@ package final class Endpoint {
   package let domain: Domain
   package let type: EndpointType
   package internal(set) var options: EndpointOptions
-  private let addressFamily: AddressFamily
+  let addressFamily: AddressFamily
   /// Until `enable`; the port has it afterwards.
   var socket: UDPSocket?
   var port: Port?
+  /// What events of the endpoint name; the handle's, which sets it.
+  package var fid: UnsafeMutablePointer<fid>?
+  /// Of FI_EP_MSG.
+  var connection: EndpointConnection
   package private(set) var portReference: Unmanaged<Port>?
   /// Of a scalable endpoint.
   package let contexts: ContextTable?
@@ -56,17 +61,22 @@ package final class Endpoint {
     if type == .dgram && (options.key != nil || domain.hasVectorKeys) {
       throw .invalidArgument.because(.endpointControl, "datagrams carry no authorization key", in: "fi_endpoint")
     }
-    let address = try Self.sourceAddress(info)
-    self.init(
-      domain, type, options, contexts, address.family, try EndpointSocket.open(at: address, plain: type == .dgram))
+    let origin = type == .msg ? try ConnectionOrigin.of(info) : nil
+    let socket =
+      if let origin { try origin.openSocket() } else {
+        try EndpointSocket.open(at: Self.sourceAddress(info), plain: type == .dgram)
+      }
+    let family = socket.localAddress.family
+    self.init(domain, type, options, contexts, family, socket, EndpointConnection(origin?.request))
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
   private init(
     _ domain: Domain, _ type: EndpointType, _ options: EndpointOptions, _ contexts: ContextTable?,
-    _ addressFamily: AddressFamily, _ socket: consuming UDPSocket
+    _ addressFamily: AddressFamily, _ socket: consuming UDPSocket, _ connection: EndpointConnection
   ) {
     self.domain = domain
+    self.connection = connection
     self.type = type
     self.options = options
     self.contexts = contexts
@@ -77,6 +87,7 @@ package final class Endpoint {
     domain.engine.unlock()
   }
 
+  package var capabilities: UInt64 { options.capabilities }
   /// A profile is open: such an endpoint cannot be closed.
   package var hasProfile: Bool { profile != nil }
   package var isEnabled: Bool { contexts?.isEnabled ?? hasStarted }
@@ -95,11 +106,8 @@ package final class Endpoint {
     guard let endpoint = info.pointee.ep_attr?.pointee, let transmit = info.pointee.tx_attr?.pointee,
       let receive = info.pointee.rx_attr?.pointee
     else { throw .invalidArgument }
-    guard let type = EndpointType(endpoint.type, protocol: endpoint.protocol), type != .msg,
-      info.pointee.caps & ~type.all == 0
-    else {
-      throw .invalidArgument
-    }
+    guard let type = EndpointType(endpoint.type, protocol: endpoint.protocol), info.pointee.caps & ~type.all == 0
+    else { throw .invalidArgument }
     var options = EndpointOptions()
     options.sharesTransmits = endpoint.tx_ctx_cnt == EndpointOptions.sharedContext
     options.sharesReceives = endpoint.rx_ctx_cnt == EndpointOptions.sharedContext
@@ -107,6 +115,11 @@ package final class Endpoint {
       throw .invalidArgument.because(.endpointControl, "datagram endpoints share no contexts", in: "fi_endpoint")
     }
     options.capabilities = info.pointee.caps
+    // Receives of a connection are all from its peer, whatever source they name.
+    if type == .msg {
+      options.capabilities &= ~(Capabilities.directed | FI_SOURCE | FI_SOURCE_ERR)
+      options.connectionMessages = 1
+    }
     let configuration = Configuration.current
     options.transmitQueueSize = try size(transmit.size, configuration.txSize, limit: Capabilities.maximumQueueSize)
     options.receiveQueueSize = try size(receive.size, configuration.rxSize, limit: Capabilities.maximumQueueSize)
@@ -125,7 +138,7 @@ package final class Endpoint {
   }
 
   /// The endpoint's own key, or else the domain's.
-  private static func key(_ info: UnsafePointer<fi_info>, _ domain: Domain) throws(FabricError) -> AuthorizationKey? {
+  static func key(_ info: UnsafePointer<fi_info>, _ domain: Domain) throws(FabricError) -> AuthorizationKey? {
     guard domain.fabric.apiVersion >= APIVersion(1, 5), let attributes = info.pointee.ep_attr,
       attributes.pointee.auth_key_size != 0
     else { return domain.key }
@@ -142,7 +155,7 @@ package final class Endpoint {
   }
 
   /// src_addr, or the address of the interface that the domain is named after.
-  private static func sourceAddress(_ info: UnsafePointer<fi_info>) throws(FabricError) -> SocketAddress {
+  static func sourceAddress(_ info: UnsafePointer<fi_info>) throws(FabricError) -> SocketAddress {
     guard let family = AddressFormat.family(info.pointee.addr_format) else { throw .invalidArgument }
     if let source = info.pointee.src_addr {
       guard let address = SocketAddress(sockaddr: source, length: info.pointee.src_addrlen) else {
@@ -224,11 +237,12 @@ package final class Endpoint {
     addresses = vector
   }
 
-  /// Binds an event queue, which nothing is reported to yet. A second one takes the place of the first, as upstream has
-  /// it.
+  /// Binds an event queue. A second one takes the place of the first, as upstream has it. Throws FI_EOPBADSTATE once a
+  /// connection has begun.
   package func bind(_ queue: EventQueue) throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
+    if connection.phase != .unconnected { throw .badState }
     eventQueue?.removeBinding()
     queue.addBinding()
     eventQueue = queue
@@ -266,13 +280,18 @@ package final class Endpoint {
   package func enable() throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
+    try enableLocked()
+  }
+
+  /// ``enable()``, the engine's lock being held.
+  func enableLocked() throws(FabricError) {
     if isEnabled { throw .badState }
     if let contexts {
       try startContexts()
       contexts.isEnabled = true
       return
     }
-    guard let addresses else { throw .noAddressVector }
+    guard addresses != nil || type == .msg else { throw .noAddressVector }
     guard socket != nil else { throw .badState }
     if options.sharesReceives && sharedReceives == nil || options.sharesTransmits && sharedTransmits == nil {
       throw .invalidArgument.because(
@@ -283,7 +302,7 @@ package final class Endpoint {
     options.hasTransmitQueue = transmitQueue != nil
     options.hasReceiveQueue = receiveQueue != nil
     let binding = Port.Binding(
-      domain: domain, addresses: addresses, transmitQueue: transmitQueue ?? either,
+      domain: domain, addresses: type == .msg ? nil : addresses, transmitQueue: transmitQueue ?? either,
       receiveQueue: receiveQueue ?? either, counters: counters)
     if type == .dgram { return try enableDatagrams(binding) }
     _ = try start(binding, addresses, transmits: options.transmitQueueSize)
@@ -291,16 +310,21 @@ package final class Endpoint {
 
   /// Makes the port, which has up to `transmits` operations in flight. The engine's lock is held.
   func start(
-    _ binding: Port.Binding, _ addresses: AddressVector, transmits: Int
+    _ binding: Port.Binding, _ addresses: AddressVector?, transmits: Int
   ) throws(FabricError) -> Port {
     var configuration = try EndpointSocket.configuration(
       for: socket!, transmitQueueSize: transmits + options.internalOperations,
       isAutomatic: domain.engine.isAutomatic)
-    if domain.hasVectorKeys { configuration.authorizations = addresses.authorizations }
-    if let key = options.key { configuration.authorizations.append(key.digest) }
+    if type == .msg {
+      configuration.authorizations.append(try connection.makeIdentifier())
+    } else {
+      if domain.hasVectorKeys, let addresses { configuration.authorizations = addresses.authorizations }
+      if let key = options.key { configuration.authorizations.append(key.digest) }
+    }
     let made = Port(
       binding: binding, options: options, socket: socket.take()!, configuration: configuration,
       sharing: sharedReceives?.context, transmits: sharedTransmits, contexts: contexts)
+    if type == .msg { made.manage(by: self) }
     made.profile = profile
     port = made
     portReference = .passUnretained(made)
@@ -357,11 +381,14 @@ package final class Endpoint {
   package func close() {
     let engine = domain.engine
     engine.lock()
+    closeConnection()
     if let port {
-      linger(port)
+      engine.dropDeferredWork(at: port, all: false)
+      port.linger()
       logStatistics(of: port)
       engine.remove(port)
       port.releaseReservations()
+      engine.dropDeferredWork(at: port, all: true)
     }
     closeDatagrams()
     port = nil
@@ -383,20 +410,8 @@ package final class Endpoint {
     domain.removeChild()
     engine.unlock()
     discardingQueue = nil
+    connection.request?.reject()
   }
-
-  /// Pumps until all peers have what is theirs: long for operations of the program, briefly for the last
-  /// acknowledgements and farewells, since a peer that does not call the library answers nothing. The engine's lock is
-  /// held, and released while this waits.
-  private func linger(_ port: Port) {
-    port.startClosing()
-    port.linger(forAtMost: Self.longLinger) { port.isDrained || port.isIdle }
-    if port.isIdle { port.linger(forAtMost: Self.briefLinger) { port.isDrained } }
-  }
-
-  /// Nanoseconds.
-  static var longLinger: UInt64 { 1_000_000_000 }
-  private static var briefLinger: UInt64 { 20_000_000 }
 
   // MARK: Names: fi_cm(3)
 
@@ -404,6 +419,7 @@ package final class Endpoint {
   package var name: SocketAddress {
     domain.engine.lock()
     defer { domain.engine.unlock() }
+    if let request = connection.request { return request.localAddress }
     if let port { return port.localAddress }
     if let datagramPort { return datagramPort.localAddress }
     return socket?.localAddress ?? SocketAddress()
@@ -421,7 +437,7 @@ package final class Endpoint {
   package func setName(_ address: SocketAddress) throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
-    if hasStarted { throw .badState }
+    if hasStarted || connection.request != nil { throw .badState }
     if address.family != addressFamily { throw .invalidArgument }
     socket = try EndpointSocket.open(at: address, plain: type == .dgram)
   }
@@ -436,6 +452,8 @@ package final class Endpoint {
       try EndpointOptions.store(options.minimumMultiReceive, value, &length)
     case Int(FI_OPT_FIREWALL_ADDR):
       try EndpointOptions.store(Int32(0), value, &length)
+    case Int(FI_OPT_CM_DATA_SIZE) where type == .msg:
+      try EndpointOptions.store(ConnectionMessage.maximumData, value, &length)
     default: throw .noSuchOption
     }
   }

@@ -8,8 +8,10 @@ package struct EndpointOptions {
   /// Operations in flight, and receives posted, at once.
   package var transmitQueueSize = 1024
   package var receiveQueueSize = 1024
-  /// Messages of the provider's own in flight at once.
-  package var internalOperations: Int { capabilities & FI_COLLECTIVE != 0 ? 256 : 0 }
+  /// Messages of the provider's own in flight at once: of collective operations, and about connections.
+  package var internalOperations: Int { (capabilities & FI_COLLECTIVE != 0 ? 256 : 0) + connectionMessages }
+  /// Messages about connections in flight at once: one of an endpoint that connects or accepts.
+  var connectionMessages = 0
   /// Largest injected payload in bytes.
   package var injectSize = 0
   /// Most pieces of local and of remote memory in one operation.

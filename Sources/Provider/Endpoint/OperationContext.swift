@@ -6,8 +6,8 @@ import Transport
 package struct OperationContext: BitwiseCopyable {
   /// The program's context pointer.
   package var context: UInt
-  /// FI_SEND with FI_MSG or FI_TAGGED, or FI_RMA with FI_READ or FI_WRITE; FI_COMPLETION if a success is reported; and the
-  /// number of the transmit context in a place where such flags have none.
+  /// FI_SEND with FI_MSG or FI_TAGGED, or FI_RMA or FI_ATOMIC with FI_READ or FI_WRITE; FI_COMPLETION if a success is
+  /// reported; and the number of the transmit context in a place where such flags have none.
   package var flags: UInt64
 
   @inline(__always)
@@ -89,6 +89,13 @@ package enum TransferName {
   package static func unexpected(_ index: UInt32, of context: ReceiveContext) -> Cookies {
     Cookies(2 << 32 | UInt64(index), context.name)
   }
+  /// The same in one of the provider's own contexts.
+  package static func receive(_ index: UInt32, ofInternal number: UInt16) -> Cookies {
+    Cookies(1 << 32 | UInt64(index), UInt64(number))
+  }
+  package static func unexpected(_ index: UInt32, ofInternal number: UInt16) -> Cookies {
+    Cookies(2 << 32 | UInt64(index), UInt64(number))
+  }
   /// Memory regions, by the index of the transfer.
   package static func regions(_ index: UInt32) -> Cookies { Cookies(3 << 32 | UInt64(index)) }
   /// A message in a buffer for many, by its index in ``MultiReceives``.
@@ -98,6 +105,19 @@ package enum TransferName {
   }
   @inline(__always)
   package static func isPacked(_ cookie: Cookies) -> Bool { cookie.first >> 32 == 8 }
+
+  /// A message for receives that another provider owns, by its address: the lower half of that, and the upper one above
+  /// the number of a context, which is 0.
+  static func imported(_ message: ImportedMessages.Pointer) -> Cookies {
+    let address = UInt64(UInt(bitPattern: message))
+    return Cookies(9 << 32 | address & 0xffff_ffff, (address >> 32) << 16)
+  }
+  @inline(__always)
+  package static func isImported(_ cookie: Cookies) -> Bool { cookie.first >> 32 == 9 }
+  static func imported(_ cookie: Cookies) -> ImportedMessages.Pointer {
+    let address = cookie.first & 0xffff_ffff | (cookie.second >> 16) << 32
+    return ImportedMessages.Pointer(bitPattern: UInt(truncatingIfNeeded: address)).unsafelyUnwrapped
+  }
 
   @inline(__always)
   package static func index(_ cookie: Cookies) -> UInt32 { UInt32(truncatingIfNeeded: cookie.first) }
@@ -116,11 +136,13 @@ package enum TransferError {
     switch status {
     case .ok: return 0
     case .accessDenied, .outOfBounds: return FI_EACCES
+    case .unsupported: return FI_EOPNOTSUPP
     case .aborted: return FI_EREMOTEIO
     case .refused: return FI_ECONNREFUSED
     case .timedOut: return FI_ETIMEDOUT
     case .reset: return FI_ECONNRESET
     case .closed: return FI_ECONNABORTED
+    case .notPersistent: return FI_EIO
     }
   }
 

@@ -11,6 +11,8 @@ import Transport
 package final class ReceiveContext {
   /// Contexts from this number on are the provider's own; no program's receives meet their messages.
   package static var firstInternal: UInt16 { 0xFF00 }
+  /// Of the management of connections.
+  package static var connections: UInt16 { 0xFFFF }
   /// Of collective operations.
   package static var collectives: UInt16 { 0xFFFE }
 
@@ -26,8 +28,8 @@ package final class ReceiveContext {
   private(set) var counter: Unmanaged<Counter>?
   /// Receives are counted: here, or by a port that takes its messages to this context.
   var isCounted: Bool
-  /// Without completion queue nothing may be posted.
-  private(set) var hasQueue: Bool
+  /// Why nothing may be posted, as a positive FI_E value: there is no completion queue, or no connection any more. Else 0.
+  private(set) var obstacle: Int32
   /// Several ports take their receives from here (fi_srx_context).
   let isShared: Bool
   /// The port whose messages it takes; of a shared one the first, if there is any.
@@ -55,12 +57,17 @@ package final class ReceiveContext {
   /// Of a scalable endpoint: completions come that nobody set room aside for, and there is room for the next one.
   var needsSpareCompletion = false
   var hasSpareCompletion = false
+  /// Of a shared one whose receives another provider owns (FI_PEER): there is none here.
+  let imported: Unmanaged<ImportedReceives>?
+  private let ownImported: ImportedReceives?
 
   /// `messages`: most messages that may wait for their receives. Shared without a `queue`.
   package init(
     number: UInt16, engine: Unmanaged<ProgressEngine>, queue: Unmanaged<CompletionQueue>?,
-    counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int
+    counter: Unmanaged<Counter>? = nil, options: EndpointOptions, messages: Int, imported: ImportedReceives? = nil
   ) {
+    ownImported = imported
+    self.imported = imported.map { .passUnretained($0) }
     self.number = number
     name = UInt64(number)
     self.engine = engine
@@ -68,7 +75,7 @@ package final class ReceiveContext {
     self.counter = counter
     isCounted = counter != nil
     isShared = queue == nil
-    hasQueue = isShared || options.hasReceiveQueue
+    obstacle = isShared || options.hasReceiveQueue ? 0 : Int32(FI_ENOCQ)
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     unexpected = UnexpectedQueue(capacity: messages)
     adopt(options)
@@ -76,13 +83,15 @@ package final class ReceiveContext {
 
   /// A context of a scalable endpoint, the `turn`th of all that it has had, where messages wait until it is opened.
   init(number: UInt16, turn: UInt64, of port: Port, messages: Int) {
+    ownImported = nil
+    imported = nil
     self.number = number
     name = UInt64(number) | turn << 16
     engine = port.binding.engine
     self.port = .passUnretained(port)
     isCounted = false
     isShared = false
-    hasQueue = false
+    obstacle = Int32(FI_ENOCQ)
     receives = ReceiveQueue(capacity: 1)
     unexpected = UnexpectedQueue(capacity: messages)
   }
@@ -101,7 +110,7 @@ package final class ReceiveContext {
     self.queue = queue
     self.counter = counter
     isCounted = counter != nil
-    hasQueue = true
+    obstacle = 0
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     adopt(options)
   }
@@ -129,7 +138,7 @@ package final class ReceiveContext {
     self.queue = queue
     counter = nil
     isCounted = false
-    hasQueue = false
+    obstacle = Int32(FI_ENOCQ)
   }
 
   /// Nothing waits here, and nothing is arriving.
@@ -148,7 +157,7 @@ package final class ReceiveContext {
     self.port = self.port ?? .passUnretained(port)
     guard isShared else { return }
     ports.append(.passUnretained(port))
-    unexpected.grow(by: messages)
+    if imported == nil { unexpected.grow(by: messages) }
   }
 
   /// Leaves a port out of a shared context: its messages are gone, and the receives that some of them were in are over.
@@ -174,11 +183,34 @@ package final class ReceiveContext {
   @inline(__always)
   func unlock() { engine._withUnsafeGuaranteedRef { $0.unlock() } }
 
+  /// Whether receives may wait for counters (FI_TRIGGER).
+  package var hasTriggers: Bool { capabilities & FI_TRIGGER != 0 }
+
+  /// Whether it belongs to the domain of an engine.
+  package func isDriven(by engine: ProgressEngine) -> Bool {
+    self.engine.toOpaque() == Unmanaged.passUnretained(engine).toOpaque()
+  }
+
   /// Receives that may still be posted.
   package var receivesLeft: Int {
     lock()
     defer { unlock() }
     return receives.available
+  }
+
+  /// The connection is gone: ends the receives that wait, as if they had been cancelled, and lets none be posted but for
+  /// messages that are here already.
+  func refuseAll() {
+    obstacle = FI_ENOTCONN
+    while let index = receives.removeFirst() {
+      if receives[index].pointee.isMulti { cancelBuffer(index) } else { failUnmatched(index) }
+    }
+  }
+
+  /// Ends a receive that met no message.
+  func failUnmatched(_ index: UInt32) {
+    guard let queue = answerQueue(for: nil) else { return receives.free(index) }
+    fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
   }
 
   /// Gives up the room that was set aside for completions which will not come.
@@ -224,10 +256,34 @@ package final class ReceiveContext {
           data: entry.pointee.data, tag: entry.pointee.tag, source: source)
       }
     } else {
+      if entry.pointee.flags & UInt32(FI_TRIGGER) != 0 {
+        return completeDeferred(index, length: length, at: port, to: queue)
+      }
       queue._withUnsafeGuaranteedRef { $0.unreserve() }
     }
     receives.free(index)
     if isCounted { countReceive(length, at: port) }
+  }
+
+  /// Out of the way of others, since it counts references.
+  @inline(never)
+  private func completeDeferred(_ index: UInt32, length: UInt64, at port: Port, to queue: Unmanaged<CompletionQueue>) {
+    endDeferred(index, length, isError: false) { complete(index, length: length, at: port, to: queue) }
+  }
+
+  /// Ends a receive that was work queued to the domain as `end` does with any other: told to the completion queue only if
+  /// that was asked for, or after an error, and counted by the counter of the work alone.
+  @inline(never)
+  private func endDeferred(_ index: UInt32, _ bytes: UInt64, isError: Bool, _ end: () -> Void) {
+    let work = DeferredWork.of(receives[index].pointee.context)
+    receives[index].pointee.context = work.context
+    receives[index].pointee.flags &= ~UInt32(FI_TRIGGER)
+    receives[index].pointee.flags |= UInt32(work.flags & FI_COMPLETION)
+    let isCounted = isCounted
+    self.isCounted = false
+    end()
+    self.isCounted = isCounted
+    engine._withUnsafeGuaranteedRef { $0.deferredWork.ended(work, bytes, isError: isError) }
   }
 
   /// Ends a receive with an error entry. `port` is where its message comes from; nil of one that was not matched.
@@ -237,6 +293,12 @@ package final class ReceiveContext {
     to queue: Unmanaged<CompletionQueue>
   ) {
     let entry = receives[index]
+    if entry.pointee.flags & UInt32(FI_TRIGGER) != 0 {
+      return endDeferred(index, 0, isError: true) {
+        fail(
+          index, length: length, overflow: overflow, code: code, providerCode: providerCode, at: port, to: queue)
+      }
+    }
     let source = port.map { $0.source(of: entry.pointee.connection) } ?? UInt64.max
     let errorData = port.map { $0.errorData(source, entry.pointee.connection) } ?? ErrorData()
     queue._withUnsafeGuaranteedRef {

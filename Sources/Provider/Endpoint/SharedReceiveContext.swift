@@ -4,7 +4,9 @@ import Transport
 /// Receives that several endpoints share: whichever endpoint a message comes to, it takes the first receive that fits,
 /// whose completion is told by that endpoint's queue.
 ///
-/// Man page: fi_endpoint(3), "Shared contexts"
+/// With FI_PEER the receives are another provider's: endpoints share the dialogue with their owner, and none is posted here.
+///
+/// Man pages: fi_endpoint(3), "Shared contexts"; fi_peer(3), "Peer SRX"
 package final class SharedReceiveContext {
   package let domain: Domain
   package let context: ReceiveContext
@@ -18,7 +20,7 @@ package final class SharedReceiveContext {
   /// receive attributes of this provider have.
   package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_rx_attr>?) throws(FabricError) {
     var options = EndpointOptions()
-    options.capabilities = FI_MSG | FI_TAGGED | FI_RECV
+    options.capabilities = FI_MSG | FI_TAGGED | FI_RECV | FI_TRIGGER
     options.receiveQueueSize = Configuration.current.rxSize
     if let attributes = attributes?.pointee {
       if attributes.caps & ~(Capabilities.receive | Capabilities.domain | Capabilities.ignoredForReceive) != 0 {
@@ -37,13 +39,29 @@ package final class SharedReceiveContext {
     self.init(domain, options)
   }
 
+  /// Opens a context for the receives that `context`, a `struct fi_peer_srx_context`, names. Throws FI_EINVAL for an
+  /// incomplete one.
+  package convenience init(_ domain: Domain, importing context: UnsafeMutableRawPointer?) throws(FabricError) {
+    let imported = ImportedReceives(try ImportedReceives.owner(context), engine: domain.engine)
+    var options = EndpointOptions()
+    options.receiveQueueSize = 1
+    self.init(domain, options, imported)
+    domain.engine.lock()
+    domain.engine.add(imported)
+    domain.engine.unlock()
+  }
+
+  /// What the owner of the receives knows the context by; nil where they are posted here.
+  package var owner: UnsafeMutablePointer<fid_peer_srx>? { context.imported?._withUnsafeGuaranteedRef { $0.srx } }
+
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
-  private init(_ domain: Domain, _ options: EndpointOptions) {
+  private init(_ domain: Domain, _ options: EndpointOptions, _ imported: ImportedReceives? = nil) {
     self.domain = domain
     size = options.receiveQueueSize
     defaultFlags = options.receiveFlags
     context = ReceiveContext(
-      number: 0, engine: .passUnretained(domain.engine), queue: nil, options: options, messages: 1)
+      number: 0, engine: .passUnretained(domain.engine), queue: nil, options: options, messages: 1,
+      imported: imported)
     domain.engine.lock()
     domain.addChild()
     domain.engine.unlock()
@@ -54,9 +72,11 @@ package final class SharedReceiveContext {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if bindings != 0 { throw Self.refuse("endpoints still share the context", in: "fi_close", .busy) }
+    domain.engine.dropDeferredWork(at: context)
     queue?.removeBinding()
     context.boundQueue = nil
     queue = nil
+    context.imported?._withUnsafeGuaranteedRef { domain.engine.remove($0) }
     domain.removeChild()
   }
 
@@ -64,6 +84,7 @@ package final class SharedReceiveContext {
   /// queue of the endpoint that has shared the context longest does. Throws FI_EBADFLAGS for other flags than FI_RECV,
   /// FI_EINVAL when one is bound already, FI_EDOMAIN.
   package func bind(_ queue: CompletionQueue, flags: UInt64) throws(FabricError) {
+    if owner != nil { throw Self.refuse("the owner of the receives tells of them", in: "fi_ep_bind") }
     if flags != FI_RECV { throw .badFlags }
     if queue.domain !== domain { throw .wrongDomain }
     domain.engine.lock()

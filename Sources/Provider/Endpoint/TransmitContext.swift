@@ -118,7 +118,7 @@ package final class TransmitContext {
     let engine = endpoint.domain.engine
     engine.lock()
     if outstanding > 0, let port = endpoint.portReference?.takeUnretainedValue() {
-      port.linger(forAtMost: Endpoint.longLinger) { outstanding == 0 }
+      port.linger(forAtMost: Port.longLinger) { outstanding == 0 }
       if outstanding > 0 { port.disown(number, count: outstanding) }
     }
     queue?._withUnsafeGuaranteedRef { $0.unreserve(outstanding) }

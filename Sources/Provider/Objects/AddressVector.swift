@@ -41,6 +41,9 @@ package final class AddressVector {
   private var firstFree: UInt32 = .max
   private var index: HashIndex
   private var bindings = 0
+  /// Addresses of the sets that were made of it and are not closed, and how many there ever were.
+  private var sets: [UInt64] = []
+  private var setCount: UInt64 = 0
 
   private let shared: SharedAddresses?
   /// What the table is a copy of.
@@ -50,16 +53,21 @@ package final class AddressVector {
   /// What completions report, and the keys of addresses: for those vectors alone that have any.
   var identities: AddressIdentities
 
+  /// With FI_PEER, type and count are those of the vector that `context`, a `struct fi_peer_av_context`, names: the owner
+  /// inserts its addresses here as well, since the interface has no call that looks one up there.
+  ///
   /// Throws FI_EINVAL for a type that is not the domain's, unknown flags, more than 16 bits for receive contexts, FI_READ
-  /// without a name, or FI_AV_USER_ID in a domain without; FI_ENOSYS for a peer's vector, and for FI_AV_USER_ID with a name; and what
-  /// ``SharedAddresses/open(name:domain:count:isReadOnly:)`` throws.
-  package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>) throws(FabricError) {
+  /// without a name, FI_AV_USER_ID in a domain without, or an incomplete peer context; FI_ENOSYS for FI_AV_USER_ID with a
+  /// name; what the owner's query returns; and what ``SharedAddresses/open(name:domain:count:isReadOnly:)`` throws.
+  package convenience init(
+    _ domain: Domain, _ attributes: UnsafePointer<fi_av_attr>, context: UnsafeMutableRawPointer? = nil
+  ) throws(FabricError) {
     let flags = attributes.pointee.flags
     guard flags & ~(FI_EVENT | FI_READ | FI_SYMMETRIC | FI_PEER | FI_AV_USER_ID) == 0 else {
       throw Self.refuse("unknown flags")
     }
-    if flags & FI_PEER != 0 { throw Self.refuse("peer vectors are not offered", .notImplemented) }
-    let type = try Self.type(attributes.pointee.type, in: domain)
+    let owned = flags & FI_PEER == 0 ? attributes.pointee : try Self.ownerAttributes(context)
+    let type = try Self.type(owned.type, in: domain)
     let contextBits = attributes.pointee.rx_ctx_bits
     guard contextBits >= 0 && contextBits <= Self.maximumContextBits else {
       throw Self.refuse("rx_ctx_bits is not between 0 and 16")
@@ -78,8 +86,8 @@ package final class AddressVector {
       throw Self.refuse("FI_READ without a name")
     }
     self.init(
-      domain, type, count: attributes.pointee.count, contextBits: UInt64(contextBits),
-      isAsynchronous: flags & FI_EVENT != 0, hasUserIDs: hasUserIDs, shared)
+      domain, type, count: owned.count, contextBits: UInt64(contextBits), isAsynchronous: flags & FI_EVENT != 0,
+      hasUserIDs: hasUserIDs, shared)
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
@@ -117,11 +125,12 @@ package final class AddressVector {
   /// What `map_addr` becomes: an array of the numbers of a shared vector; nil for others.
   package var mapAddress: UnsafeMutableRawPointer? { shared?.numbers }
 
-  /// Throws FI_EBUSY while endpoints use the vector.
+  /// Throws FI_EBUSY while endpoints use the vector, or sets of it are open.
   package func close() throws(FabricError) {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if bindings != 0 { throw Self.refuse("endpoints still use the vector", in: "fi_close", .busy) }
+    if !sets.isEmpty { throw Self.refuse("sets of the vector are still open", in: "fi_close", .busy) }
     eventQueue?.removeBinding()
     eventQueue = nil
     domain.removeChild()
@@ -148,6 +157,24 @@ package final class AddressVector {
 
   /// Whether endpoints use the vector.
   var isBound: Bool { bindings != 0 }
+
+  /// Counts a set, and returns the address for it.
+  func addSet() -> UInt64 {
+    setCount += 1
+    sets.append(Self.setMark | setCount)
+    return Self.setMark | setCount
+  }
+
+  func removeSet(_ address: UInt64) { sets.removeAll { $0 == address } }
+
+  /// Whether an address is that of one of the vector's sets.
+  func hasSet(_ address: UInt64) -> Bool { sets.contains(address) }
+
+  /// Numbers are below that.
+  var extent: UInt32 {
+    if shared != nil { copyShared() }
+    return untouched
+  }
 
   /// Addresses in the vector.
   package var count: Int { index.count }
@@ -342,6 +369,21 @@ package final class AddressVector {
     chunkCount += 1
   }
 
+  /// What the owner of a vector says of it.
+  private static func ownerAttributes(_ context: UnsafeMutableRawPointer?) throws(FabricError) -> fi_av_attr {
+    guard let context = context?.assumingMemoryBound(to: fi_peer_av_context.self),
+      context.pointee.size >= MemoryLayout<fi_peer_av_context>.size, let owner = context.pointee.av,
+      let operations = owner.pointee.owner_ops, operations.pointee.size >= MemoryLayout<fi_ops_av_owner>.size,
+      let query = operations.pointee.query
+    else { throw refuse("FI_PEER without a vector to share") }
+    var attributes = fi_av_attr()
+    let result = query(owner, &attributes)
+    guard result == 0 else {
+      throw refuse("the owner's vector does not answer", in: "fi_av_open", FabricError(code: abs(result)))
+    }
+    return attributes
+  }
+
   private static func type(_ wanted: fi_av_type, in domain: Domain) throws(FabricError) -> fi_av_type {
     switch wanted {
     case FI_AV_UNSPEC: return domain.addressType == FI_AV_UNSPEC ? FI_AV_TABLE : domain.addressType
@@ -364,6 +406,8 @@ package final class AddressVector {
   /// Entries come in chunks of 1024, which never move.
   private static var chunkBits: UInt32 { 10 }
   private static var maximumCount: UInt32 { 1 << 30 }
+  /// Tells the addresses of sets from numbers of addresses.
+  private static var setMark: UInt64 { 1 << 60 }
 }
 
 /// FI_ADDR_NOTAVAIL: no peer's number.

@@ -6,36 +6,39 @@ import Datagram
 /// The ring is protected by the engine's lock: what endpoints and the engine call, they call with the lock held.
 /// Reading and waiting take it themselves.
 ///
+/// A queue whose entries go elsewhere, to another provider's queue or nowhere, is always armed: what wakes sleepers then
+/// empties the ring instead, and other queues pay nothing for that.
+///
 /// Man page: fi_cq(3)
 package final class CompletionQueue: Waitable {
   package let domain: Domain
-  private let engine: ProgressEngine
+  let engine: ProgressEngine
   private let format: fi_cq_format
   private let waiting: WaitChoice?
   private let waitObject: WaitObject?
   private let waitsForThreshold: Bool
-  private var ring: CompletionRing
+  var ring: CompletionRing
   /// Reads since the engine was last asked for progress.
   private var reads = 0
   private var bindings = 0
-  /// Somebody sleeps, or is about to, and wants to be woken by the next entry; or nobody ever reads.
+  /// Somebody sleeps, or is about to, and wants to be woken by the next entry; or entries do not stay here.
   private var isArmed = false
-  /// Nobody reads: what is pushed is dropped.
-  private let isDiscarding: Bool
+  private let destination: CompletionDestination
   package private(set) var isClosed = false
   /// fi_cq_signal was called and has ended no wait yet.
   private var isInterrupted = false
   /// Of the error that was read last.
   private var errorData: UnsafeMutablePointer<ErrorData>?
 
-  /// Throws FI_EINVAL for unknown formats, flags, wait conditions or wait objects, FI_ENOSYS for a peer's queue, and what
-  /// ``WaitChoice`` throws.
-  package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_cq_attr>) throws(FabricError) {
+  /// With FI_PEER, entries go to the queue that `context`, a `struct fi_peer_cq_context`, names. Throws FI_EINVAL for
+  /// unknown formats, flags, wait conditions or wait objects, for an incomplete peer context, and what ``WaitChoice``
+  /// throws.
+  package convenience init(
+    _ domain: Domain, _ attributes: UnsafePointer<fi_cq_attr>, context: UnsafeMutableRawPointer? = nil
+  ) throws(FabricError) {
     let flags = attributes.pointee.flags
-    guard flags & ~FI_AFFINITY == 0 else {
-      if flags & FI_PEER != 0 { throw Self.refuse("peer queues are not offered", .notImplemented) }
-      throw Self.refuse("unknown flags")
-    }
+    guard flags & ~(FI_AFFINITY | FI_PEER) == 0 else { throw Self.refuse("unknown flags") }
+    let owner = flags & FI_PEER == 0 ? nil : try Self.owner(context)
     let wanted = attributes.pointee.format
     guard wanted.rawValue <= FI_CQ_FORMAT_TAGGED.rawValue else { throw Self.refuse("unknown format") }
     let size = attributes.pointee.size
@@ -51,7 +54,8 @@ package final class CompletionQueue: Waitable {
       wait, attributes.pointee.wait_set, in: domain.fabric, watching: watched, for: .completionQueue)
     self.init(
       domain, format: wanted == FI_CQ_FORMAT_UNSPEC ? FI_CQ_FORMAT_CONTEXT : wanted,
-      capacity: size == 0 ? Self.defaultSize : size, waitsForThreshold: condition == FI_CQ_COND_THRESHOLD, waiting)
+      capacity: size == 0 ? Self.defaultSize : size, waitsForThreshold: condition == FI_CQ_COND_THRESHOLD, waiting,
+      owner.map { .owner($0) } ?? .program)
     do throws(FabricError) { try waiting.set?.add(self, watching: watched) } catch {
       try close()
       throw error
@@ -60,25 +64,25 @@ package final class CompletionQueue: Waitable {
 
   /// A queue that nobody reads and nothing stays in, for endpoints whose operations only counters tell of.
   package convenience init(discardingIn domain: Domain) {
-    self.init(domain, format: FI_CQ_FORMAT_CONTEXT, capacity: 0, waitsForThreshold: false, nil, discarding: true)
+    self.init(domain, format: FI_CQ_FORMAT_CONTEXT, capacity: 0, waitsForThreshold: false, nil, .nowhere)
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
   private init(
     _ domain: Domain, format: fi_cq_format, capacity: Int, waitsForThreshold: Bool, _ waiting: WaitChoice?,
-    discarding: Bool = false
+    _ destination: CompletionDestination
   ) {
     self.domain = domain
     self.format = format
     self.waitsForThreshold = waitsForThreshold
     self.waiting = waiting
     waitObject = waiting?.object
-    isDiscarding = discarding
-    isArmed = discarding
+    self.destination = destination
+    isArmed = !destination.isProgram
     engine = domain.engine
     ring = CompletionRing(capacity: capacity)
-    // The other kind is a part of an endpoint.
-    if discarding { return }
+    // That kind is a part of an endpoint.
+    if case .nowhere = destination { return }
     engine.lock()
     domain.addChild()
     engine.unlock()
@@ -203,15 +207,7 @@ package final class CompletionQueue: Waitable {
     engine.lock()
     defer { engine.unlock() }
     guard let (completion, error) = ring.readError() else { return -Int(FI_EAGAIN) }
-    entry.pointee.op_context = UnsafeMutableRawPointer(bitPattern: completion.context)
-    entry.pointee.flags = completion.flags
-    entry.pointee.len = completion.length
-    entry.pointee.buf = UnsafeMutableRawPointer(bitPattern: completion.buffer)
-    entry.pointee.data = completion.data
-    entry.pointee.tag = completion.tag
-    entry.pointee.olen = error.overflow
-    entry.pointee.err = error.code
-    entry.pointee.prov_errno = error.providerCode
+    Self.describe(completion, error, in: entry)
     let version = domain.fabric.apiVersion
     if version >= APIVersion(1, 5) && entry.pointee.err_data_size > 0 {
       let count = min(error.data.count, entry.pointee.err_data_size)
@@ -225,6 +221,21 @@ package final class CompletionQueue: Waitable {
     }
     if version >= APIVersion(1, 20) { entry.pointee.src_addr = completion.source }
     return 1
+  }
+
+  /// The fields that entries of all versions have but for error data.
+  static func describe(
+    _ completion: Completion, _ error: CompletionError, in entry: UnsafeMutablePointer<fi_cq_err_entry>
+  ) {
+    entry.pointee.op_context = UnsafeMutableRawPointer(bitPattern: completion.context)
+    entry.pointee.flags = completion.flags
+    entry.pointee.len = completion.length
+    entry.pointee.buf = UnsafeMutableRawPointer(bitPattern: completion.buffer)
+    entry.pointee.data = completion.data
+    entry.pointee.tag = completion.tag
+    entry.pointee.olen = error.overflow
+    entry.pointee.err = error.code
+    entry.pointee.prov_errno = error.providerCode
   }
 
   /// Where error data stays until the next error is read; nil when there is none.
@@ -324,12 +335,27 @@ package final class CompletionQueue: Waitable {
 
   @inline(never)
   private func wake() {
-    if isDiscarding { return ring.removeAll() }
-    isArmed = false
-    waitObject?.signal()
+    switch destination {
+    case .nowhere: ring.removeAll()
+    case .owner(let owner): forward(to: owner)
+    case .program:
+      isArmed = false
+      waitObject?.signal()
+    }
   }
 
-  private static func refuse(
+  /// Wakes who sleeps here though no entry came: there is something to poll for. The caller holds the lock.
+  package func wakeToPoll() {
+    if isArmed { waitObject?.signal() }
+  }
+
+  /// The queue that entries go to; nil where the program reads them.
+  package var owner: UnsafeMutablePointer<fid_peer_cq>? {
+    if case .owner(let owner) = destination { return owner }
+    return nil
+  }
+
+  static func refuse(
     _ reason: StaticString, in call: StaticString = "fi_cq_open", _ error: FabricError = .invalidArgument
   ) -> FabricError {
     error.because(.completionQueue, reason, in: call)

@@ -150,15 +150,27 @@ package struct CompletionRing: ~Copyable {
 
   /// Takes the oldest entry if it is an error.
   package mutating func readError() -> (Completion, CompletionError)? {
-    guard isErrorFirst else { return nil }
+    guard let (completion, error) = oldest, let error else { return nil }
+    removeFirst()
+    return (completion, error)
+  }
+
+  /// The oldest entry, with its details if it is an error; nil when there is none.
+  package var oldest: (completion: Completion, error: CompletionError?)? {
+    guard count > 0 else { return nil }
     let completion = entries[head & mask]
+    return (completion, completion.isError ? errors.first : nil)
+  }
+
+  /// Takes the oldest entry, of which there must be one.
+  package mutating func removeFirst() {
+    if isErrorFirst { errors.removeFirst() }
     remove(1)
-    return (completion, errors.removeFirst())
   }
 
   /// Drops everything that is queued.
   package mutating func removeAll() {
-    while errors.count > 0 { _ = errors.removeFirst() }
+    while errors.count > 0 { errors.removeFirst() }
     remove(count)
   }
 
@@ -209,12 +221,15 @@ private struct ErrorList: ~Copyable {
     count += 1
   }
 
-  mutating func removeFirst() -> CompletionError {
+  var first: CompletionError {
     precondition(count > 0)
-    let error = base.unsafelyUnwrapped[head]
+    return base.unsafelyUnwrapped[head]
+  }
+
+  mutating func removeFirst() {
+    precondition(count > 0)
     head = (head + 1) % capacity
     count -= 1
-    return error
   }
 
   private mutating func grow() {

@@ -6,11 +6,13 @@ import Datagram
 /// What endpoints and the engine call, they call with the engine's lock held; the calls of programs take it. Reading
 /// drives progress, as reading a completion queue does.
 ///
-/// Thresholds are for work that is triggered: ``addThreshold(_:token:)`` puts a token beside a value, and when the
-/// counter is there the token moves to the engine's ``ProgressEngine/reached`` list, which its owner drains. A counter
-/// without thresholds and sleepers pays one comparison for that.
+/// A counter that another provider owns (FI_PEER) is always alarmed: what it counts, it tells the owner at once.
 ///
-/// Man page: fi_cntr(3)
+/// Thresholds are for work that is triggered: ``addThreshold(_:token:)`` puts a token beside a value, and when the
+/// counter, its errors included, is there the token moves to the engine's ``ProgressEngine/reached`` list, which its owner
+/// drains. A counter without thresholds and sleepers pays one comparison for that.
+///
+/// Man pages: fi_cntr(3); fi_peer(3), "Peer counter"
 package final class Counter: Waitable {
   package let domain: Domain
   private let engine: ProgressEngine
@@ -18,10 +20,13 @@ package final class Counter: Waitable {
   package let countsBytes: Bool
   private let waiting: WaitChoice
   private let waitObject: WaitObject?
+  /// Whose the count is; nil where it is the program's.
+  private let owner: UnsafeMutablePointer<fid_peer_cntr>?
 
   private var value: UInt64 = 0
   private var errors: UInt64 = 0
-  /// From which value on ``valueReached()`` has something to do: 0 while somebody sleeps, the lowest threshold, or never.
+  /// From which value on ``valueReached()`` has something to do: 0 while somebody sleeps or where there is an owner, the
+  /// lowest threshold, or never.
   private var alarm: UInt64 = .max
   /// Somebody sleeps, or is about to, and wants to be woken by the next change.
   private var isArmed = false
@@ -33,24 +38,29 @@ package final class Counter: Waitable {
   private var seenByWaiter: (value: UInt64, errors: UInt64) = (0, 0)
   private var seenByPoll: (value: UInt64, errors: UInt64) = (0, 0)
 
-  /// Without attributes it counts operations and has no wait object. Throws FI_EINVAL for unknown events or flags,
-  /// FI_ENOSYS for a peer's or an accelerator's counter, and what ``WaitChoice`` throws.
-  package convenience init(_ domain: Domain, _ attributes: UnsafePointer<fi_cntr_attr>?) throws(FabricError) {
+  /// Without attributes it counts operations and has no wait object. With FI_PEER, the counter that `context`, a
+  /// `struct fi_peer_cntr_context`, names is what counts. Throws FI_EINVAL for unknown events or flags, for an incomplete
+  /// peer context, and for an owner's count of bytes, since owners count one by one; FI_ENOSYS for an accelerator's
+  /// counter; and what ``WaitChoice`` throws.
+  package convenience init(
+    _ domain: Domain, _ attributes: UnsafePointer<fi_cntr_attr>?, context: UnsafeMutableRawPointer? = nil
+  ) throws(FabricError) {
     let flags = attributes?.pointee.flags ?? 0
-    guard flags == 0 else {
-      if flags == FI_PEER || flags == FI_XPU {
-        throw Self.refuse("counters of peers and accelerators are not offered", .notImplemented)
-      }
+    guard flags == 0 || flags == FI_PEER else {
+      if flags == FI_XPU { throw Self.refuse("counters of accelerators are not offered", .notImplemented) }
       throw Self.refuse("unknown flags")
     }
+    let owner = flags == 0 ? nil : try Self.owner(context)
     let events = attributes?.pointee.events ?? FI_CNTR_EVENTS_COMP
-    guard events == FI_CNTR_EVENTS_COMP || events == FI_CNTR_EVENTS_BYTES else { throw Self.refuse("unknown events") }
+    guard events == FI_CNTR_EVENTS_COMP || events == FI_CNTR_EVENTS_BYTES && owner == nil else {
+      throw Self.refuse("unknown events, or ones that an owner cannot count")
+    }
     let wait = attributes?.pointee.wait_obj ?? FI_WAIT_NONE
     // The engine makes descriptors when it is first asked for them.
     let watched = wait == FI_WAIT_NONE ? nil : domain.engine.waitDescriptor
     let waiting = try WaitChoice(
       wait, attributes?.pointee.wait_set, in: domain.fabric, watching: watched, for: .counter)
-    self.init(domain, countsBytes: events == FI_CNTR_EVENTS_BYTES, waiting)
+    self.init(domain, countsBytes: events == FI_CNTR_EVENTS_BYTES, waiting, owner)
     do throws(FabricError) { try waiting.set?.add(self, watching: watched) } catch {
       try close()
       throw error
@@ -58,7 +68,11 @@ package final class Counter: Waitable {
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
-  private init(_ domain: Domain, countsBytes: Bool, _ waiting: WaitChoice) {
+  private init(
+    _ domain: Domain, countsBytes: Bool, _ waiting: WaitChoice, _ owner: UnsafeMutablePointer<fid_peer_cntr>?
+  ) {
+    self.owner = owner
+    if owner != nil { alarm = 0 }
     self.domain = domain
     self.countsBytes = countsBytes
     self.waiting = waiting
@@ -97,8 +111,8 @@ package final class Counter: Waitable {
   /// An operation has failed.
   package func countError() { advanceErrors(by: 1) }
 
-  /// A token for the engine's list of reached thresholds: at once if the counter is there already, else when it gets
-  /// there. Tokens of one value keep their order. While there are any the counter cannot be closed.
+  /// A token for the engine's list of reached thresholds: at once if values and errors together are there already, else
+  /// when they get there. Tokens of one value keep their order. While there are any the counter cannot be closed.
   package func addThreshold(_ value: UInt64, token: UInt64) {
     thresholds.insert(CounterThreshold(value: value, token: token))
     valueReached()
@@ -118,15 +132,20 @@ package final class Counter: Waitable {
   }
 
   private func advanceErrors(by amount: UInt64) {
+    if let owner { return owner.pointee.owner_ops.pointee.incerr(owner) }
     errors &+= amount
-    wake()
+    valueReached()
   }
 
-  /// Wakes sleepers and hands over the thresholds that were reached.
+  /// Wakes sleepers and hands over the thresholds that were reached; or has the owner count.
   @inline(never)
   private func valueReached() {
+    if let owner {
+      value = 0
+      return owner.pointee.owner_ops.pointee.inc(owner)
+    }
     wake()
-    while let first = thresholds.first, first.value <= value {
+    while let first = thresholds.first, first.value <= value &+ errors {
       engine.reached.append(first)
       _ = thresholds.removeFirst()
     }
@@ -140,7 +159,10 @@ package final class Counter: Waitable {
     waitObject?.signal()
   }
 
-  private func resetAlarm() { alarm = isArmed ? 0 : thresholds.first?.value ?? .max }
+  private func resetAlarm() {
+    let threshold = thresholds.first.map { $0.value > errors ? $0.value - errors : 0 }
+    alarm = isArmed || isImported ? 0 : threshold ?? .max
+  }
 
   // MARK: The program's calls
 
@@ -168,35 +190,41 @@ package final class Counter: Waitable {
   }
 
   /// fi_cntr_add
-  package func add(_ amount: UInt64) {
+  package func add(_ amount: UInt64) { change { $0.apply(add: amount) } }
+
+  /// fi_cntr_set
+  package func set(_ newValue: UInt64) { change { $0.apply(set: newValue) } }
+
+  /// fi_cntr_adderr
+  package func addErrors(_ amount: UInt64) { change { $0.advanceErrors(by: amount) } }
+
+  /// fi_cntr_seterr
+  package func setErrors(_ newValue: UInt64) {
+    change {
+      $0.errors = newValue
+      $0.valueReached()
+    }
+  }
+
+  /// Changes the counter with the lock held, and starts what waited for that.
+  private func change(_ body: (Counter) -> Void) {
     engine.lock()
     defer { engine.unlock() }
+    body(self)
+    engine.startDeferredWork()
+  }
+
+  /// What ``add(_:)`` does, with the lock held.
+  func apply(add amount: UInt64) {
     advance(by: amount)
     seenByPoll.value = value
   }
 
-  /// fi_cntr_set
-  package func set(_ newValue: UInt64) {
-    engine.lock()
-    defer { engine.unlock() }
+  /// What ``set(_:)`` does, with the lock held.
+  func apply(set newValue: UInt64) {
     value = newValue
     seenByPoll.value = value
     valueReached()
-  }
-
-  /// fi_cntr_adderr
-  package func addErrors(_ amount: UInt64) {
-    engine.lock()
-    defer { engine.unlock() }
-    advanceErrors(by: amount)
-  }
-
-  /// fi_cntr_seterr
-  package func setErrors(_ newValue: UInt64) {
-    engine.lock()
-    defer { engine.unlock() }
-    errors = newValue
-    wake()
   }
 
   /// Drives progress and tells whether the counter was changed since the last call, by anything but
@@ -284,6 +312,21 @@ package final class Counter: Waitable {
     let mayWait = engine.armWait()
     waitObject.expectSleep()
     if !mayWait { waitObject.signal() }
+  }
+
+  /// Whether another provider owns the count: then reading drives progress, and returns 0.
+  package var isImported: Bool { owner != nil }
+
+  /// The counter that a `struct fi_peer_cntr_context` names; only that outlives the call.
+  private static func owner(
+    _ context: UnsafeMutableRawPointer?
+  ) throws(FabricError) -> UnsafeMutablePointer<fid_peer_cntr> {
+    guard let context = context?.assumingMemoryBound(to: fi_peer_cntr_context.self),
+      context.pointee.size >= MemoryLayout<fi_peer_cntr_context>.size, let owner = context.pointee.cntr,
+      let operations = owner.pointee.owner_ops, operations.pointee.size >= MemoryLayout<fi_ops_cntr_owner>.size,
+      operations.pointee.inc != nil, operations.pointee.incerr != nil
+    else { throw refuse("FI_PEER without a counter to count with") }
+    return owner
   }
 
   private static func refuse(

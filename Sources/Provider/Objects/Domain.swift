@@ -55,7 +55,11 @@ package final class Domain {
         throw .invalidArgument.because(.domain, "no authorization key, or one beyond 64 bytes", in: "fi_domain")
       }
     }
-    let engine = ProgressEngine(locking: threading != FI_THREAD_DOMAIN || isAutomatic, automatic: isAutomatic)
+    // Connections go on in calls for event queues, which are no part of the domain.
+    let isConnected =
+      info.pointee.ep_attr?.pointee.type == FI_EP_MSG && attributes.pointee.progress != FI_PROGRESS_CONTROL_UNIFIED
+    let engine = ProgressEngine(
+      locking: threading != FI_THREAD_DOMAIN || isAutomatic || isConnected, automatic: isAutomatic)
     guard let copy = strdup(name) else { throw .noMemory }
     self.init(
       fabric, engine, ownedName: CString(copy), threading, addressType, addressFormat: format, memoryMode: memoryMode,

@@ -4,29 +4,37 @@ import Datagram
 
 /// What happens to objects besides data transfers, and what a program tells itself (FI_WRITE).
 ///
-/// A fabric's queue belongs to no domain, so it has a lock of its own. Any thread.
+/// A fabric's queue belongs to no domain, so it has a lock of its own. Any thread. Events of a queue that another provider
+/// owns (FI_PEER) only pass through it.
 ///
-/// Man page: fi_eq(3)
+/// Man pages: fi_eq(3); fi_peer(3), "Peer EQ"
 package final class EventQueue: Waitable {
   private let fabric: Fabric
   private let isWritable: Bool
-  private let waiting: WaitChoice
-  private let lock = Lock()
-  private var ring: EventRing
+  let waiting: WaitChoice
+  /// Whose the events are; nil where the program reads them here.
+  private let owner: UnsafeMutablePointer<fid_eq>?
+  let lock = Lock()
+  var ring: EventRing
   private var bindings = 0
+  /// Where what is told here happens; see EventQueue+Connections.
+  var engines: [DrivenEngine] = []
+  /// What the error entry read last refers to.
+  private var errorData: UnsafeMutableRawPointer?
 
-  /// Throws FI_EINVAL for unknown flags or wait objects, and what ``WaitChoice`` throws.
-  package convenience init(_ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>) throws(FabricError) {
+  /// With FI_PEER, events go to the queue that `context`, a `struct fi_peer_eq_context`, names. Throws FI_EINVAL for
+  /// unknown flags or wait objects, for an incomplete peer context, and what ``WaitChoice`` throws.
+  package convenience init(
+    _ fabric: Fabric, _ attributes: UnsafePointer<fi_eq_attr>, context: UnsafeMutableRawPointer? = nil
+  ) throws(FabricError) {
     let flags = attributes.pointee.flags
-    guard flags & ~(FI_WRITE | FI_AFFINITY) == 0 else {
-      if flags & FI_PEER != 0 { throw Self.refuse("peer queues are not offered", .notImplemented) }
-      throw Self.refuse("unknown flags")
-    }
+    guard flags & ~(FI_WRITE | FI_AFFINITY | FI_PEER) == 0 else { throw Self.refuse("unknown flags") }
+    let owner = flags & FI_PEER == 0 ? nil : try Self.owner(context)
     let waiting = try WaitChoice(
       attributes.pointee.wait_obj, attributes.pointee.wait_set, in: fabric, for: .eventQueue)
     // The size is a hint: a program that asked for little must not lose events.
     let capacity = max(attributes.pointee.size, Self.leastCapacity)
-    self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waiting)
+    self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waiting, owner)
     do throws(FabricError) { try waiting.set?.add(self, watching: nil) } catch {
       try close()
       throw error
@@ -34,13 +42,18 @@ package final class EventQueue: Waitable {
   }
 
   // Not throwing: Embedded Swift does not free the memory of an object whose designated initializer throws.
-  private init(_ fabric: Fabric, isWritable: Bool, capacity: Int, _ waiting: WaitChoice) {
+  private init(
+    _ fabric: Fabric, isWritable: Bool, capacity: Int, _ waiting: WaitChoice, _ owner: UnsafeMutablePointer<fid_eq>?
+  ) {
     self.fabric = fabric
+    self.owner = owner
     self.isWritable = isWritable
     self.waiting = waiting
     ring = EventRing(capacity: capacity)
     fabric.addChild()
   }
+
+  deinit { free(errorData) }
 
   /// Something sends its events here.
   package func addBinding() { lock.withLock { bindings += 1 } }
@@ -57,7 +70,7 @@ package final class EventQueue: Waitable {
     fabric.removeChild()
   }
 
-  private var waitObject: WaitObject? { waiting.object }
+  var waitObject: WaitObject? { waiting.object }
 
   /// Appends an event of the program's. Returns `length`. Throws FI_EINVAL for a queue opened without FI_WRITE,
   /// FI_EAGAIN when too many events wait.
@@ -78,9 +91,24 @@ package final class EventQueue: Waitable {
   }
 
   /// Appends an error entry, also to a queue without room. Throws FI_ENOMEM.
-  package func report(_ entry: fi_eq_err_entry) throws(FabricError) {
+  ///
+  /// `data` comes with it as err_data, which a program gets a copy of.
+  package func report(_ entry: fi_eq_err_entry, data: UnsafeRawBufferPointer = noData) throws(FabricError) {
     var entry = entry
-    try append(event: 0, &entry, length: MemoryLayout<fi_eq_err_entry>.size, isError: true, isOwn: true)
+    try append(event: 0, &entry, length: MemoryLayout<fi_eq_err_entry>.size, data: data, isError: true, isOwn: true)
+  }
+
+  /// Appends an event about the connection of `fid`, with what its peer's program has to say; `info` becomes the reader's.
+  /// Also to a queue without room. Throws FI_ENOMEM, and `info` remains the caller's.
+  package func report(
+    event: UInt32, _ fid: UnsafeMutablePointer<fid>?, info: UnsafeMutablePointer<fi_info>? = nil,
+    data: UnsafeRawBufferPointer = noData
+  ) throws(FabricError) {
+    var entry = fi_eq_cm_entry()
+    entry.fid = fid
+    entry.info = info
+    try append(
+      event: event, &entry, length: MemoryLayout<fi_eq_cm_entry>.size, data: data, isOwn: true, ownsInfo: info != nil)
   }
 
   /// Takes the oldest event, or looks at it with FI_PEEK, and returns how many of its bytes were stored. Throws
@@ -88,6 +116,7 @@ package final class EventQueue: Waitable {
   package func read(
     event: UnsafeMutablePointer<UInt32>?, into buffer: UnsafeMutableRawPointer?, length: Int, flags: UInt64
   ) throws(FabricError) -> Int {
+    driveWhenEmpty()
     lock.lock()
     defer { lock.unlock() }
     guard let oldest = ring.oldest else {
@@ -98,14 +127,14 @@ package final class EventQueue: Waitable {
     event?.pointee = oldest.event
     let stored = buffer == nil ? 0 : max(min(length, oldest.length), 0)
     if let buffer, stored > 0 { memcpy(buffer, oldest.bytes, stored) }
-    if flags & FI_PEEK == 0 { removeFirst() }
+    if flags & FI_PEEK == 0 { removeFirst(read: stored) }
     return stored
   }
 
   /// Takes the oldest entry if it is an error, or looks at it with FI_PEEK. Throws FI_EAGAIN when it is none.
   ///
-  /// No entry has further data, so a program's own buffer for them stays as it is, with nothing in it. Writes no more of
-  /// `entry` than its structure had in the version the program was written for.
+  /// Further data goes to the program's own buffer if it brings one, else to memory of the queue until the next call.
+  /// Writes no more of `entry` than its structure had in the version the program was written for.
   package func readError(
     into entry: UnsafeMutablePointer<fi_eq_err_entry>, flags: UInt64
   ) throws(FabricError) -> Int {
@@ -118,14 +147,25 @@ package final class EventQueue: Waitable {
     entry.pointee.data = stored.data
     entry.pointee.err = stored.err
     entry.pointee.prov_errno = stored.prov_errno
-    if fabric.apiVersion >= APIVersion(1, 5) {
-      if entry.pointee.err_data_size == 0 { entry.pointee.err_data = nil }
-      entry.pointee.err_data_size = 0
-    } else {
-      entry.pointee.err_data = nil
-    }
+    let size = MemoryLayout<fi_eq_err_entry>.size
+    storeData(UnsafeRawBufferPointer(start: oldest.bytes + size, count: oldest.length - size), in: entry)
     if flags & FI_PEEK == 0 { removeFirst() }
-    return MemoryLayout<fi_eq_err_entry>.size
+    return size
+  }
+
+  private func storeData(_ data: UnsafeRawBufferPointer, in entry: UnsafeMutablePointer<fi_eq_err_entry>) {
+    let knowsSize = fabric.apiVersion >= APIVersion(1, 5)
+    if knowsSize && entry.pointee.err_data_size != 0 {
+      let stored = min(Int(entry.pointee.err_data_size), data.count)
+      if stored > 0, let target = entry.pointee.err_data { memcpy(target, data.baseAddress!, stored) }
+      entry.pointee.err_data_size = stored
+      return
+    }
+    free(errorData)
+    errorData = data.isEmpty ? nil : malloc(data.count)
+    if let errorData { memcpy(errorData, data.baseAddress!, data.count) }
+    entry.pointee.err_data = errorData
+    if knowsSize { entry.pointee.err_data_size = errorData == nil ? 0 : data.count }
   }
 
   /// ``read(event:into:length:flags:)`` that waits up to `timeout` milliseconds, for ever if negative. Throws FI_EAGAIN
@@ -148,9 +188,9 @@ package final class EventQueue: Waitable {
         // What others of the set have to say would end every sleep.
         let pause = deadline == .max ? Self.pause : min(Self.pause, deadline &- Clock.now())
         _ = platform_poll(nil, 0, Int32(clamping: (pause + 999_999) / 1_000_000))
-      } else {
+      } else if let limit = prepareEngines() {
         waitObject.announceSleep()
-        waitObject.sleep(until: deadline)
+        waitObject.sleep(until: min(deadline, limit))
       }
     }
   }
@@ -158,7 +198,8 @@ package final class EventQueue: Waitable {
   /// Whether the program may sleep: throws FI_EAGAIN when events wait, FI_EINVAL without a wait object.
   package func prepareToWait() throws(FabricError) {
     guard let waitObject else { throw Self.refuse("the queue has no wait object", in: "fi_trywait") }
-    if lock.withLock({ ring.count != 0 }) { throw .tryAgain }
+    driveWhenEmpty()
+    if lock.withLock({ ring.count != 0 }) || prepareEngines() == nil { throw .tryAgain }
     if !waitObject.isShared { waitObject.expectSleep() }
   }
 
@@ -172,17 +213,54 @@ package final class EventQueue: Waitable {
   }
 
   private func append(
-    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, isError: Bool = false, isOwn: Bool = false
+    event: UInt32, _ bytes: UnsafeRawPointer?, length: Int, data: UnsafeRawBufferPointer = noData,
+    isError: Bool = false, isOwn: Bool = false, ownsInfo: Bool = false
   ) throws(FabricError) {
     lock.lock()
     defer { lock.unlock() }
-    try ring.append(event: event, bytes, length: length, isError: isError, exceedsCapacity: isOwn)
+    try ring.append(
+      event: event, bytes, length: length, data: data, isError: isError, exceedsCapacity: isOwn, ownsInfo: ownsInfo)
+    if let owner { return forward(to: owner) }
     waitObject?.signal()
   }
 
-  /// The queue's own wait object is readable exactly while there are events.
-  private func removeFirst() {
-    ring.removeFirst()
+  // MARK: Queues that another provider owns
+
+  /// Whether another provider owns the queue: then there is nothing to read here.
+  package var isImported: Bool { owner != nil }
+
+  /// Offers the owner once more what it had no room for.
+  package func forward() {
+    guard let owner else { return }
+    lock.lock()
+    defer { lock.unlock() }
+    forward(to: owner)
+  }
+
+  /// Writes all events into the owner's queue, in order, until one is not taken. The lock is held.
+  private func forward(to owner: UnsafeMutablePointer<fid_eq>) {
+    while let oldest = ring.oldest {
+      let flags = ring.isErrorFirst ? Self.errorFlag : 0
+      if owner.pointee.ops.pointee.write(owner, oldest.event, oldest.bytes, oldest.length, flags) < 0 { return }
+      ring.removeFirst()
+    }
+  }
+
+  /// The queue that a `struct fi_peer_eq_context` names; only that outlives the call.
+  private static func owner(_ context: UnsafeMutableRawPointer?) throws(FabricError) -> UnsafeMutablePointer<fid_eq> {
+    guard let context = context?.assumingMemoryBound(to: fi_peer_eq_context.self),
+      context.pointee.size >= MemoryLayout<fi_peer_eq_context>.size, let owner = context.pointee.eq,
+      owner.pointee.ops?.pointee.write != nil
+    else { throw refuse("FI_PEER without a queue to write to") }
+    return owner
+  }
+
+  /// How upstream's queues know that what is written to them is an error entry; fi_eq(3) has no name for it.
+  private static var errorFlag: UInt64 { 1 << 60 }
+
+  /// The queue's own wait object is readable exactly while there are events. `read`: bytes that the program has.
+  private func removeFirst(read: Int = .max) {
+    ring.removeFirst(read: read)
     if ring.count == 0, let waitObject, !waitObject.isShared { waitObject.drain() }
   }
 

@@ -1,7 +1,8 @@
 import CFabric
 import Transport
 
-/// Memory that a program registered: for its own operations always, for peers if it says so.
+/// Memory that a program registered: for its own operations always, for peers if it says so. A part of it may be another
+/// region, with its own key and permissions.
 ///
 /// Man page: fi_mr(3)
 package final class MemoryRegion {
@@ -10,6 +11,10 @@ package final class MemoryRegion {
   package let key: UInt64
   /// What peers add to offsets into the region: its address with FI_MR_VIRT_ADDR, else 0.
   package let baseAddress: UInt64
+  private let pieces: RegionPieces
+  /// What it is a part of, and how many are parts of it.
+  private let whole: MemoryRegion?
+  private var partCount = 0
   private let region: UInt64?
   /// What peers may do once the region is enabled.
   private let permissions: UInt64
@@ -23,29 +28,46 @@ package final class MemoryRegion {
   /// Registers pieces of memory as one region. `access` is any of FI_SEND,
   /// FI_REMOTE_WRITE and so on; without a remote permission the region gets no key and cannot clash with another. One
   /// whose accesses are to be counted (`isCounted`, FI_RMA_EVENT) is out of peers' reach until it is enabled if the
-  /// domain has the mode bit FI_MR_RMA_EVENT. Errors as in ``RegionTable/insert(_:permissions:key:)``.
+  /// domain has the mode bit FI_MR_RMA_EVENT. `isPersistent` (FI_RMA_PMEM): its contents are what a fenced write with
+  /// FI_COMMIT_COMPLETE makes persistent. As a part of a `whole` (fi_mr_attr.base_mr), it keeps that from being closed.
+  ///
+  /// Errors as in ``RegionTable/insert(_:permissions:key:)``; FI_EDOMAIN and FI_EINVAL where the whole is another
+  /// domain's, or does not contain it.
   package convenience init(
-    _ domain: Domain, _ pieces: RegionPieces, access: UInt64, requestedKey: UInt64, isCounted: Bool = false
+    _ domain: Domain, _ pieces: RegionPieces, access: UInt64, requestedKey: UInt64, isCounted: Bool = false,
+    isPersistent: Bool = false, within whole: MemoryRegion? = nil
   ) throws(FabricError) {
+    if let whole {
+      if whole.domain !== domain { throw Self.refuse("another domain's region", .wrongDomain, in: "fi_mr_reg") }
+      if !whole.contains(pieces) { throw Self.refuse("not within its base_mr", .invalidArgument, in: "fi_mr_reg") }
+    }
     let isEnabled = !isCounted || domain.memoryMode & UInt32(FI_MR_RMA_EVENT) == 0
     let remote = access & (FI_REMOTE_READ | FI_REMOTE_WRITE)
     domain.engine.lock()
     defer { domain.engine.unlock() }
     let permissions = isEnabled ? remote : 0
-    let known = remote == 0 ? nil : try domain.regions.insert(pieces, permissions: permissions, key: requestedKey)
+    let known =
+      remote == 0
+      ? nil
+      : try domain.regions.insert(
+        pieces, permissions: permissions, key: requestedKey, isPersistent: isPersistent)
     domain.addChild()
+    whole?.partCount += 1
     let areVirtual = domain.memoryMode & UInt32(FI_MR_VIRT_ADDR) != 0
     self.init(
-      domain, region: known?.region, remote, isEnabled, key: known?.key ?? unavailableKey,
+      domain, pieces, whole, region: known?.region, remote, isEnabled, key: known?.key ?? unavailableKey,
       baseAddress: areVirtual ? UInt64(UInt(bitPattern: pieces[0].base)) : 0)
   }
 
   // Initializers that throw are convenience initializers: Embedded Swift does not free the memory of an object whose
   // designated initializer throws.
   private init(
-    _ domain: Domain, region: UInt64?, _ permissions: UInt64, _ isEnabled: Bool, key: UInt64, baseAddress: UInt64
+    _ domain: Domain, _ pieces: RegionPieces, _ whole: MemoryRegion?, region: UInt64?, _ permissions: UInt64,
+    _ isEnabled: Bool, key: UInt64, baseAddress: UInt64
   ) {
     self.domain = domain
+    self.pieces = pieces
+    self.whole = whole
     self.region = region
     self.permissions = permissions
     self.isEnabled = isEnabled
@@ -81,14 +103,36 @@ package final class MemoryRegion {
     if let region { domain.regions.setPermissions(permissions, of: region) }
   }
 
-  private static func refuse(_ reason: StaticString, _ error: FabricError) -> FabricError {
-    error.because(.memoryRegion, reason, in: "fi_mr_bind")
+  /// Whether all memory of `parts` belongs to it.
+  private func contains(_ parts: RegionPieces) -> Bool {
+    withUnsafeTemporaryAllocation(of: Slice.self, capacity: RegionPieces.maximumCount) { memory in
+      for index in 0..<parts.count {
+        let address = UInt64(UInt(bitPattern: parts[index].base))
+        let length = UInt64(UInt(bitPattern: parts[index].count))
+        if pieces.slices(address: address, length, into: memory.baseAddress!) == nil { return false }
+      }
+      return true
+    }
+  }
+
+  private static func refuse(
+    _ reason: StaticString, _ error: FabricError, in call: StaticString = "fi_mr_bind"
+  ) -> FabricError {
+    error.because(.memoryRegion, reason, in: call)
+  }
+
+  /// Whether parts of it are registered: then it may not be closed.
+  package var hasParts: Bool {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    return partCount != 0
   }
 
   /// Ends all access by peers; transfers that go on in the memory are aborted before this returns.
   package func close() {
     domain.engine.lock()
     defer { domain.engine.unlock() }
+    whole?.partCount -= 1
     if let region, domain.regions.remove(region) { domain.engine.abortTransfers(region: region) }
     counters.0?.removeBinding()
     counters.1?.removeBinding()

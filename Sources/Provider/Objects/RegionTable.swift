@@ -7,9 +7,17 @@ import Transport
 /// What a peer wants to do with this side's memory.
 package enum RegionAccess {
   case read, write
+  /// Both: an atomic operation that returns what it changes.
+  case exchange
 
-  /// The permission it takes.
-  var permission: UInt64 { self == .read ? FI_REMOTE_READ : FI_REMOTE_WRITE }
+  /// The permissions it takes.
+  var permissions: UInt64 {
+    switch self {
+    case .read: FI_REMOTE_READ
+    case .write: FI_REMOTE_WRITE
+    case .exchange: FI_REMOTE_READ | FI_REMOTE_WRITE
+    }
+  }
 }
 
 /// The memory behind one segment that a peer named.
@@ -38,6 +46,8 @@ package struct RegionTable: ~Copyable {
     /// Counts the uses of this place in the table; odd while in use.
     var generation: UInt32 = 0
     var nextFree: UInt32 = .max
+    /// Registered with FI_RMA_PMEM.
+    var isPersistent = false
   }
 
   /// Peers address bytes by virtual address (FI_MR_VIRT_ADDR), else by offset into the region.
@@ -65,7 +75,7 @@ package struct RegionTable: ~Copyable {
   ///
   /// Throws FI_ENOKEY for a key in use, FI_EINVAL for a piece that leaves the address space.
   package mutating func insert(
-    _ pieces: RegionPieces, permissions: UInt64, key: UInt64
+    _ pieces: RegionPieces, permissions: UInt64, key: UInt64, isPersistent: Bool = false
   ) throws(FabricError) -> (region: UInt64, key: UInt64) {
     guard pieces.areAddressable else {
       throw .invalidArgument.because(.memoryRegion, "memory beyond the last address", in: "fi_mr_reg")
@@ -76,6 +86,7 @@ package struct RegionTable: ~Copyable {
     regions[slot].key = key
     regions[slot].permissions = permissions
     regions[slot].pieces = pieces
+    regions[slot].isPersistent = isPersistent
     regions[slot].transfers = 0
     regions[slot].readCounter = nil
     regions[slot].writeCounter = nil
@@ -100,7 +111,7 @@ package struct RegionTable: ~Copyable {
   package func resolve(
     _ segment: RemoteSegment, for access: RegionAccess, into slices: UnsafeMutablePointer<Slice>, capacity: Int
   ) -> ResolvedSegment {
-    guard let slot = find(segment.key), regions[slot].permissions & access.permission != 0 else {
+    guard let slot = find(segment.key), access.permissions & ~regions[slot].permissions == 0 else {
       return ResolvedSegment(status: .accessDenied)
     }
     let region = UInt64(regions[slot].generation) << 32 | UInt64(slot)
@@ -142,6 +153,17 @@ package struct RegionTable: ~Copyable {
     guard let slot = slot(region) else { return }
     let counter = access == .read ? regions[slot].readCounter : regions[slot].writeCounter
     counter?._withUnsafeGuaranteedRef { $0.count(bytes) }
+  }
+
+  /// Makes the contents of all persistent regions so; false when some could not be.
+  package func flushPersistent() -> Bool {
+    var isPersistent = true
+    for slot in 0..<untouched where regions[slot].isPersistent && regions[slot].generation & 1 != 0 {
+      for piece in 0..<regions[slot].pieces.count where !PersistentMemory.flush(regions[slot].pieces[piece]) {
+        isPersistent = false
+      }
+    }
+    return isPersistent
   }
 
   // MARK: Places

@@ -139,6 +139,9 @@ package final class WaitObject {
     wake.drain()
   }
 
+  /// Whether a program can sleep on the object by itself.
+  package var isHandedOut: Bool { kind != FI_WAIT_UNSPEC && kind != FI_WAIT_YIELD }
+
   /// Whether a read that finds nothing should be followed by ``expectSleep()``: programs that wait for a condition hold
   /// its mutex, read, and wait, without a call in between.
   package var sleepsUnannounced: Bool { notifier != nil && !isShared }

@@ -29,7 +29,10 @@ extension DatagramPort {
           context: context, flags: FI_MSG | FI_SEND, length: 0, buffer: 0, data: 0, tag: 0, source: UInt64.max)
       }
     }
-    binding.counters.send?._withUnsafeGuaranteedRef { $0.count(UInt64(truncatingIfNeeded: length)) }
+    if let counter = binding.counters.send {
+      counter._withUnsafeGuaranteedRef { $0.count(UInt64(truncatingIfNeeded: length)) }
+      binding.engine._withUnsafeGuaranteedRef { $0.startDeferredWork() }
+    }
     return 0
   }
 
@@ -37,7 +40,7 @@ extension DatagramPort {
   @inline(__always)
   private func destination(_ address: UInt64, _ flags: UInt64) -> SocketAddress? {
     if flags & FI_MULTICAST != 0 { return groupAddress(address) }
-    return binding.addresses._withUnsafeGuaranteedRef { $0.address(address) }
+    return binding.addresses?._withUnsafeGuaranteedRef { $0.address(address) }
   }
 
   @inline(never)
@@ -56,7 +59,7 @@ extension DatagramPort {
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
   private func tryAgain() -> Int {
-    binding.engine._withUnsafeGuaranteedRef { $0.progress() }
+    binding.engine._withUnsafeGuaranteedRef { $0.progressAside() }
     return Int(-FI_EAGAIN)
   }
 

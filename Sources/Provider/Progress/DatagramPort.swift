@@ -81,7 +81,7 @@ package final class DatagramPort {
     if peer == lastPeer && generation == lastGeneration { return lastSource }
     lastPeer = peer
     lastGeneration = generation
-    lastSource = binding.addresses._withUnsafeGuaranteedRef { $0.source(peer) }
+    lastSource = binding.addresses?._withUnsafeGuaranteedRef { $0.source(peer) } ?? unavailableAddress
     return lastSource
   }
 

@@ -39,7 +39,8 @@ extension Port {
 
   /// Where messages for a context meet their receives; nil for one that there is not.
   func receiver(_ number: UInt16) -> Unmanaged<ReceiveContext>? {
-    contexts.flatMap { $0._withUnsafeGuaranteedRef { $0.receiver(number, of: self) } }
+    guard let contexts else { return number == 0 ? context : nil }
+    return contexts._withUnsafeGuaranteedRef { $0.receiver(number, of: self) }
   }
 
   /// The context, possibly closed, that a transfer's name was made with.

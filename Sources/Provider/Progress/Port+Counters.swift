@@ -8,9 +8,9 @@ extension Port {
 
   /// An operation of this side has ended: `flags` are those of its completion.
   @inline(never)
-  func countOperation(_ flags: UInt64, _ bytes: UInt64, _ status: TransportStatus) {
+  func countOperation(_ flags: UInt64, _ bytes: UInt64, isError: Bool) {
     guard let counter = counters.counter(of: flags) else { return }
-    counter._withUnsafeGuaranteedRef { if status == .ok { $0.count(bytes) } else { $0.countError() } }
+    counter._withUnsafeGuaranteedRef { if isError { $0.countError() } else { $0.count(bytes) } }
   }
 
   /// A peer's write, or an atomic operation that returns nothing, is in place in the regions of `transfer`.
@@ -21,10 +21,12 @@ extension Port {
   }
 
   /// A peer's read, or an atomic operation that returns something, was answered from the regions of `transfer`.
+  ///
+  /// For the regions an atomic operation is what it does to them: they are written to by all but pure reads.
   @inline(never)
-  func countRemoteRead(_ transfer: RegionTransfer, _ bytes: UInt64) {
+  func countRemoteRead(_ transfer: RegionTransfer, _ bytes: UInt64, as access: RegionAccess = .read) {
     counters.remoteRead?._withUnsafeGuaranteedRef { $0.count(bytes) }
-    countAccess(transfer, .read)
+    countAccess(transfer, access)
   }
 
   /// The counters of the regions themselves: one event for each region, however many segments of it were named.

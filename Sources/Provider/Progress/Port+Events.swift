@@ -30,6 +30,7 @@ extension Port {
       case .writeReceived: writeReceived(event)
       case .read: readArrived(event)
       case .readAnswered: readAnswered(event)
+      case .atomic: atomicArrived(event)
       case .connectionFailed: connectionFailed(event.pointee.connection, event.pointee.status)
       }
     }
@@ -44,10 +45,12 @@ extension Port {
     context._withUnsafeGuaranteedRef { match(event, in: $0, to: binding.receiveQueue) }
   }
 
-  /// A message that names another context than the first, or for whose first one that is not just the port's own.
+  /// A message that names another context than the first, or for whose first one that is not just the port's own, or one
+  /// that comes before it is known to be the connected peer's.
   @inline(never)
   private func messageForContext(_ event: UnsafePointer<Event>) {
     if event.pointee.context >= ReceiveContext.firstInternal { return internalMessage(event) }
+    guard isFromPeer(event) else { return transport.refuse(.aborted) }
     if event.pointee.context == 0 && isSharing { return matchShared(event) }
     guard let receiver = receiver(event.pointee.context) else { return transport.refuse(.aborted) }
     receiver._withUnsafeGuaranteedRef { match(event, in: $0, to: $0.queue ?? binding.receiveQueue) }
@@ -97,10 +100,12 @@ extension Port {
   func acceptedHeld(_ now: Instant) {
     // Most such messages are here in full.
     if batch.isEmpty { drain(now) }
+    binding.engine._withUnsafeGuaranteedRef { $0.startDeferredWork() }
     if transport.wantsTransmit && binding.engine._withUnsafeGuaranteedRef({ $0.isSomebodyAsleep }) { flush(now) }
   }
 
   private func heldMessageLost(_ event: UnsafePointer<Event>) {
+    if TransferName.isImported(event.pointee.cookie) { return importedLost(event) }
     if TransferName.isInternal(event.pointee.cookie) { return internalMessageLost(event) }
     let index = TransferName.index(event.pointee.cookie)
     withContext(event.pointee.cookie) { context, _ in
@@ -117,7 +122,10 @@ extension Port {
       if TransferName.isPacked(event.pointee.cookie) {
         return context.packedReceived(index, event.pointee.length, event.pointee.status, at: self, to: queue)
       }
-      if isSharing { receiveEnds(index) }
+      if isSharing {
+        if TransferName.isImported(event.pointee.cookie) { return importedReceived(event) }
+        receiveEnds(index)
+      }
       if event.pointee.status == .ok {
         return context.complete(index, length: event.pointee.length, at: self, to: queue)
       }
@@ -163,7 +171,7 @@ extension Port {
   /// Sees to it that there is a spare completion for a context; false when the completion queue has no room for it.
   func findRoom(for context: ReceiveContext) -> Bool { contexts == nil ? findRoom() : context.findRoom() }
 
-  private func findRoom() -> Bool {
+  func findRoom() -> Bool {
     if !hasSpareCompletion {
       hasSpareCompletion = binding.receiveQueue._withUnsafeGuaranteedRef { $0.reserveUncounted() }
     }
@@ -182,11 +190,10 @@ extension Port {
   private func operationCompleted(_ event: UnsafePointer<Event>) {
     let operation = OperationContext(event.pointee.cookie)
     if operation.isInternal { return internalOperationEnded(operation, event.pointee.status) }
+    if operation.flags & FI_TRIGGER != 0 { return deferredWorkEnded(operation, event.pointee.status) }
     if operation.number != 0 { return contextOperationEnded(operation, event) }
-    if countsOperations { countOperation(operation.flags, event.pointee.length, event.pointee.status) }
-    if event.pointee.status == .ok { return operationSucceeded(operation) }
-    outstanding &-= 1
-    operation.fail(event.pointee.status, binding.transmitQueue)
+    if countsOperations { countOperation(operation.flags, event.pointee.length, isError: event.pointee.status != .ok) }
+    end(operation, event.pointee.status)
   }
 
   @inline(__always)
@@ -200,7 +207,21 @@ extension Port {
   @inline(never)
   private func unreportedSuccess(_ operation: OperationContext) {
     if operation.isInternal { return internalOperationEnded(operation, .ok) }
+    if operation.flags & FI_TRIGGER != 0 { return deferredWorkEnded(operation, .ok) }
     silentlyCompleted(1)
+  }
+
+  /// Work that was queued to the domain has ended.
+  @inline(never)
+  private func deferredWorkEnded(_ operation: OperationContext, _ status: TransportStatus) {
+    binding.engine._withUnsafeGuaranteedRef { $0.deferredWorkEnded(operation, status, at: self) }
+  }
+
+  /// Ends an operation; `operation` has FI_COMPLETION where a success is reported.
+  func end(_ operation: OperationContext, _ status: TransportStatus) {
+    if status == .ok { return operationSucceeded(operation) }
+    outstanding &-= 1
+    operation.fail(status, binding.transmitQueue)
   }
 
   /// Operations of which the program wants to hear only when they fail.
@@ -213,7 +234,7 @@ extension Port {
   // MARK: Peers' access to memory regions
 
   /// Finds the memory that an event's segments name.
-  private func resolve(
+  func resolve(
     _ event: UnsafePointer<Event>, _ access: RegionAccess, _ slices: UnsafeMutablePointer<Slice>,
     _ transfer: inout RegionTransfer
   ) -> (status: OperationStatus, sliceCount: Int) {
@@ -231,6 +252,7 @@ extension Port {
   }
 
   private func writeArrived(_ event: UnsafePointer<Event>) {
+    guard isFromPeer(event) else { return transport.refuse(.accessDenied) }
     withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
       let slices = memory.baseAddress!
       var transfer = RegionTransfer()
@@ -238,8 +260,7 @@ extension Port {
       guard found.status == .ok else { return transport.refuse(found.status) }
       if let payload = placeablePayload(event) {
         scatter(payload, Int(truncatingIfNeeded: event.pointee.length), slices, found.sliceCount)
-        if countsRemotes { countRemoteWrite(transfer, event.pointee.length) }
-        return reportWrite(event)
+        return writeEnds(event, transfer, slices, found.sliceCount)
       }
       guard let name = regionTransfers.begin(transfer, in: binding.domain) else { return transport.refuse(.aborted) }
       transport.accept(slices, count: found.sliceCount, cookie: name)
@@ -247,14 +268,41 @@ extension Port {
   }
 
   private func writeReceived(_ event: UnsafePointer<Event>) {
-    if countsRemotes && event.pointee.status == .ok {
-      countRemoteWrite(regionTransfers[event.pointee.cookie], event.pointee.length)
-    }
+    let transfer = regionTransfers[event.pointee.cookie]
     regionTransfers.end(event.pointee.cookie, in: binding.domain)
-    if event.pointee.status == .ok { reportWrite(event) }
+    guard event.pointee.status == .ok else { return }
+    guard event.pointee.flags.contains(.persistent) else { return writeEnds(event, transfer, nil, 0) }
+    withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
+      writeEnds(event, transfer, memory.baseAddress!, transport.writtenMemory(memory.baseAddress!))
+    }
+  }
+
+  /// A write is in place, at `slices` if it is to be persistent.
+  @inline(__always)
+  private func writeEnds(
+    _ event: UnsafePointer<Event>, _ transfer: RegionTransfer, _ slices: UnsafePointer<Slice>?, _ count: Int
+  ) {
+    if event.pointee.flags.contains(.persistent), let slices, !persist(event, slices, count) {
+      return transport.refuse(.notPersistent)
+    }
+    if countsRemotes { countRemoteWrite(transfer, event.pointee.length) }
+    reportAccess(event)
+  }
+
+  /// Makes what was written persistent, and all regions that are meant to be if the write was fenced. All else waits
+  /// meanwhile: an initiator who asks for this wants to wait.
+  @inline(never)
+  private func persist(_ event: UnsafePointer<Event>, _ slices: UnsafePointer<Slice>, _ count: Int) -> Bool {
+    var isPersistent = true
+    for index in 0..<count where !PersistentMemory.flush(slices[index]) { isPersistent = false }
+    if event.pointee.flags.contains(.fence) {
+      binding.domain._withUnsafeGuaranteedRef { if !$0.regions.flushPersistent() { isPersistent = false } }
+    }
+    return isPersistent
   }
 
   private func readArrived(_ event: UnsafePointer<Event>) {
+    guard isFromPeer(event) else { return transport.refuse(.accessDenied) }
     withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
       let slices = memory.baseAddress!
       var transfer = RegionTransfer()
@@ -272,16 +320,16 @@ extension Port {
     regionTransfers.end(event.pointee.cookie, in: binding.domain)
   }
 
-  /// A write that carries completion data is told to the target's program.
+  /// A write or atomic operation that carries completion data is told to the target's program, `flags` saying what it was.
   @inline(__always)
-  private func reportWrite(_ event: UnsafePointer<Event>) {
+  func reportAccess(_ event: UnsafePointer<Event>, _ flags: UInt64 = FI_RMA | FI_REMOTE_WRITE) {
     guard event.pointee.flags.contains(.remoteData), takesRemoteWrites, hasSpareCompletion else { return }
     let queue = takeWriteQueue()
     let source = source(of: event.pointee.connection)
-    if source == UInt64.max && reportsUnknownSources { return reportUnknownWriter(event, to: queue) }
+    if source == UInt64.max && reportsUnknownSources { return reportUnknownWriter(event, flags, to: queue) }
     queue._withUnsafeGuaranteedRef {
       $0.push(
-        context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
+        context: 0, flags: flags | FI_REMOTE_CQ_DATA,
         length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0,
         source: source)
     }
@@ -296,11 +344,13 @@ extension Port {
   }
 
   @inline(never)
-  private func reportUnknownWriter(_ event: UnsafePointer<Event>, to queue: Unmanaged<CompletionQueue>) {
+  private func reportUnknownWriter(
+    _ event: UnsafePointer<Event>, _ flags: UInt64, to queue: Unmanaged<CompletionQueue>
+  ) {
     let data = errorData(UInt64.max, event.pointee.connection)
     queue._withUnsafeGuaranteedRef {
       $0.pushError(
-        context: 0, flags: FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA,
+        context: 0, flags: flags | FI_REMOTE_CQ_DATA,
         length: Int(truncatingIfNeeded: event.pointee.length), buffer: 0, data: event.pointee.data, tag: 0, olen: 0,
         err: FI_EADDRNOTAVAIL, provErrno: FI_EADDRNOTAVAIL, source: UInt64.max, errorData: data)
     }

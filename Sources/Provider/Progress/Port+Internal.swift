@@ -31,28 +31,58 @@ extension Port {
   @inline(never)
   func work(_ now: Instant) {
     internalDeadline = .max
+    collectives?._withUnsafeGuaranteedRef { $0.work(now) }
+    guard let manager else { return }
+    manager.timedOut(at: self)
     drain(now)
+  }
+
+  /// The same within a call of the program, with what there is to send.
+  func workAtOnce() {
+    let now = Clock.now()
+    work(now)
+    if transport.wantsTransmit { flush(now) }
   }
 
   // MARK: Events
 
   /// A message for one of the contexts that are no program's. What nobody here knows is refused.
   @inline(never)
-  func internalMessage(_ event: UnsafePointer<Event>) { transport.refuse(.aborted) }
+  func internalMessage(_ event: UnsafePointer<Event>) {
+    if event.pointee.context == ReceiveContext.connections, takeConnectionMessage(event) { return }
+    guard event.pointee.context == ReceiveContext.collectives, let collectives else {
+      return transport.refuse(.aborted)
+    }
+    collectives._withUnsafeGuaranteedRef { $0.messageArrived(event) }
+  }
 
   /// A message that was accepted has come, or will not.
   @inline(never)
-  func internalMessageReceived(_ event: UnsafePointer<Event>) {}
+  func internalMessageReceived(_ event: UnsafePointer<Event>) {
+    let receive = TransferName.index(event.pointee.cookie)
+    collectives?._withUnsafeGuaranteedRef { $0.received(receive, event.pointee.length, event.pointee.status) }
+  }
 
   /// A message that was held is lost.
   @inline(never)
-  func internalMessageLost(_ event: UnsafePointer<Event>) {}
+  func internalMessageLost(_ event: UnsafePointer<Event>) {
+    collectives?._withUnsafeGuaranteedRef { $0.messageLost(TransferName.index(event.pointee.cookie)) }
+  }
 
   /// A message that was posted is over.
   @inline(never)
-  func internalOperationEnded(_ operation: OperationContext, _ status: TransportStatus) { internalOutstanding -= 1 }
+  func internalOperationEnded(_ operation: OperationContext, _ status: TransportStatus) {
+    internalOutstanding -= 1
+    if operation.internalNumber == ReceiveContext.connections {
+      return connectionMessageEnded(operation, status)
+    }
+    collectives?._withUnsafeGuaranteedRef { $0.sendEnded(SendName(bits: operation.context), status) }
+  }
 
   /// A session has ended, and with it everything under way in it.
   @inline(never)
-  func connectionFailed(_ connection: ConnectionIndex, _ status: TransportStatus) {}
+  func connectionFailed(_ connection: ConnectionIndex, _ status: TransportStatus) {
+    collectives?._withUnsafeGuaranteedRef { $0.connectionFailed(connection, status) }
+    manager?.ended(connection, status, at: self)
+  }
 }

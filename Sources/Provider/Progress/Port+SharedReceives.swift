@@ -12,6 +12,9 @@ extension Port {
   /// Lets a message meet a receive of the shared context, or wait for one.
   func matchShared(_ event: UnsafePointer<Event>) {
     context._withUnsafeGuaranteedRef { context in
+      if let imported = context.imported {
+        return imported._withUnsafeGuaranteedRef { matchImported(event, in: $0) }
+      }
       let connection = event.pointee.connection
       let isDirected = context.directsMessages || context.directsTagged
       let sender = isDirected ? senderNumber(of: connection) : ReceiveContext.unknownSender
@@ -40,13 +43,15 @@ extension Port {
   /// The number of a connection's peer in the address vector, as receives of the shared context name it.
   func senderNumber(of connection: ConnectionIndex) -> ConnectionIndex {
     let peer = SocketAddress(words: transport.address(of: connection).words)
-    let number = binding.addresses._withUnsafeGuaranteedRef { $0.find(peer) }
+    guard let number = binding.addresses?._withUnsafeGuaranteedRef({ $0.find(peer) }) else {
+      return ReceiveContext.unknownSender
+    }
     return number < UInt64(ReceiveContext.unknownSender) ? ConnectionIndex(number) : ReceiveContext.unknownSender
   }
 
   /// Whether the address vector has an entry.
   func isInserted(_ address: UInt64) -> Bool {
-    binding.addresses._withUnsafeGuaranteedRef { $0.address(address) } != nil
+    binding.addresses?._withUnsafeGuaranteedRef { $0.address(address) } != nil
   }
 
   /// A message of this port is arriving in a receive of the shared context, with room for its completion set aside.
@@ -71,6 +76,7 @@ extension Port {
           to: binding.receiveQueue)
       }
       context.endPacked(at: self)
+      context.imported?._withUnsafeGuaranteedRef { $0.endAll(at: self) }
       context.detach(self)
     }
   }

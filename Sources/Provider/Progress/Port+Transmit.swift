@@ -55,6 +55,7 @@ extension Port {
     while let cookie = transport.takeCompletion() { operationSucceeded(OperationContext(cookie)) }
     let silent = transport.takeSilentCompletions()
     if silent > 0 { silentlyCompleted(silent) }
+    binding.engine._withUnsafeGuaranteedRef { $0.startDeferredWork() }
   }
 
   /// Sends the batch, or the rest of it; false when the socket takes no more for now. The batch stays until it is out,

@@ -14,7 +14,8 @@ package final class Port {
   package struct Binding {
     package var domain: Unmanaged<Domain>
     package var engine: Unmanaged<ProgressEngine>
-    package var addresses: Unmanaged<AddressVector>
+    /// Nil where peers have no addresses: of connected endpoints, and of those that listen.
+    package var addresses: Unmanaged<AddressVector>?
     package var transmitQueue: Unmanaged<CompletionQueue>
     package var receiveQueue: Unmanaged<CompletionQueue>
     package var counters: BoundCounters
@@ -23,13 +24,13 @@ package final class Port {
 
     /// One completion queue may be missing; its operations are then refused.
     package init(
-      domain: Domain, addresses: AddressVector, transmitQueue: CompletionQueue, receiveQueue: CompletionQueue,
+      domain: Domain, addresses: AddressVector?, transmitQueue: CompletionQueue, receiveQueue: CompletionQueue,
       counters: BoundCounters = BoundCounters()
     ) {
       self.domain = .passUnretained(domain)
       self.engine = .passUnretained(domain.engine)
-      self.addresses = .passUnretained(addresses)
-      generation = UnsafePointer(addresses.generationCell)
+      self.addresses = addresses.map { .passUnretained($0) }
+      generation = addresses.map { UnsafePointer($0.generationCell) } ?? noGeneration
       self.transmitQueue = .passUnretained(transmitQueue)
       self.receiveQueue = .passUnretained(receiveQueue)
       self.counters = counters
@@ -51,8 +52,13 @@ package final class Port {
   let reportsUnknownSources: Bool
   /// Other ports have the same context 0.
   let isSharing: Bool
-  /// 0 where messages without context are for `context`, and that for no other port's.
-  let routing: UInt16
+  /// 0 where messages without context are for `context`, and that for no other port's, and only the one peer has a session
+  /// if there is one.
+  var routing: UInt16
+  /// Of a connected endpoint, or one that listens: who manages connections; see Port+Connections. Nil for all others.
+  package var manager: (any ConnectionManager)?
+  /// Of a connected endpoint, while it is connected: the one peer.
+  package internal(set) var peer: ConnectionIndex?
   /// Of the endpoint, if there is one.
   var profile: Unmanaged<Profile>?
   /// Receives of the shared context that messages of this port are arriving in.
@@ -69,6 +75,9 @@ package final class Port {
   /// The same of the provider's own messages, of which no program knows; and when there is something to do about them.
   package internal(set) var internalOutstanding = 0
   var internalDeadline: Instant = .max
+  /// With FI_COLLECTIVE; `ownCollectives` keeps it alive.
+  private(set) var collectives: Unmanaged<Collectives>?
+  private var ownCollectives: Collectives?
 
   /// The socket's second descriptor as far as sleepers know; -1 while there is none.
   var hotDescriptor: Int32 = -1
@@ -144,6 +153,11 @@ package final class Port {
     needsSpareCompletion = takesRemoteWrites || shared != nil
     ownContext.attach(self, messages: configuration.inboundTransfers)
     sharedTransmits?.attach(self)
+    if options.capabilities & FI_COLLECTIVE != 0 && contexts == nil {
+      let made = Collectives(self, messages: configuration.inboundTransfers)
+      ownCollectives = made
+      collectives = .passUnretained(made)
+    }
   }
 
   deinit { outgoing.deallocate() }
@@ -198,11 +212,12 @@ package final class Port {
 
   @inline(never)
   private func lookUpConnection(_ name: UInt64) -> ConnectionIndex? {
-    let address = binding.addresses._withUnsafeGuaranteedRef { $0.number(of: name) }
+    guard let addresses = binding.addresses else { return peer }
+    let address = addresses._withUnsafeGuaranteedRef { $0.number(of: name) }
     if let connection = peers.connection(to: address, generation: addressGeneration) { return connection }
-    guard let found = binding.addresses._withUnsafeGuaranteedRef({ $0.address(address) }) else { return nil }
+    guard let found = addresses._withUnsafeGuaranteedRef({ $0.address(address) }) else { return nil }
     let connection = transport.connection(to: PeerAddress(words: found.words))
-    if let key = binding.addresses._withUnsafeGuaranteedRef({ $0.authorization(of: address) }) {
+    if let key = addresses._withUnsafeGuaranteedRef({ $0.authorization(of: address) }) {
       transport.authorize(connection, key)
     }
     peers.note(connection, to: address, generation: addressGeneration)
@@ -219,7 +234,7 @@ package final class Port {
   @inline(never)
   private func lookUpSource(_ connection: ConnectionIndex) -> UInt64 {
     let peer = SocketAddress(words: transport.address(of: connection).words)
-    let address = binding.addresses._withUnsafeGuaranteedRef { $0.source(peer) }
+    let address = binding.addresses?._withUnsafeGuaranteedRef { $0.source(peer) } ?? unavailableAddress
     peers.note(source: address, of: connection, generation: addressGeneration)
     return address
   }
@@ -255,6 +270,7 @@ package final class Port {
   package func releaseReservations() {
     for _ in 0..<outstanding { binding.transmitQueue._withUnsafeGuaranteedRef { $0.unreserve() } }
     outstanding = 0
+    collectives?._withUnsafeGuaranteedRef { $0.releaseReservations() }
     sharedTransmits?._withUnsafeGuaranteedRef { $0.detach(self) }
     if isSharing { leaveShared() } else { ownContext.releaseReservations() }
     // Each context of a scalable endpoint has its own.
@@ -263,3 +279,10 @@ package final class Port {
     regionTransfers.endAll(in: binding.domain)
   }
 }
+
+/// What stands for the generation of an address vector where there is none.
+private nonisolated(unsafe) let noGeneration: UnsafePointer<UInt32> = {
+  let cell = UnsafeMutablePointer<UInt32>.allocate(capacity: 1)
+  cell.initialize(to: 1)
+  return UnsafePointer(cell)
+}()

@@ -1,3 +1,4 @@
+import CFabric
 import Containers
 import Datagram
 import Transport
@@ -22,11 +23,20 @@ package final class ProgressEngine {
   /// Rounds in a row in which no socket had anything.
   private var emptyRounds: UInt32 = 0
 
+  // Receives that other providers own. `hasOwners`: there are any.
+  private var importedReceives: [Unmanaged<ImportedReceives>] = []
+  private var hasOwners = false
+  /// The program polls: owners expect to be called.
+  private(set) var mayCallOwners = false
   /// Of the domain, if there is one.
   var profile: Unmanaged<Profile>?
 
   /// Thresholds that the domain's counters have reached. Protected by the lock.
   package var reached = ReachedThresholds()
+  /// Operations that wait for counters. Protected by the lock.
+  let deferredWork = DeferredWorkQueue()
+  /// Some of them are due and have found no room.
+  private var isWorkBlocked = false
 
   // Sleeping. Descriptors are made when somebody first sleeps.
   private let waiterLock = Lock()
@@ -62,7 +72,31 @@ package final class ProgressEngine {
   package func progress() {
     pollCount &+= 1
     armedDeadline = 0
+    if hasOwners { return progressWithOwners() }
     pumpAll(Clock.now())
+  }
+
+  /// As ``progress()``, within a call that does not poll: owners of receives are left alone.
+  package func progressAside() {
+    pollCount &+= 1
+    armedDeadline = 0
+    pumpAll(Clock.now())
+  }
+
+  @inline(never)
+  private func progressWithOwners() {
+    mayCallOwners = true
+    for receives in importedReceives { receives._withUnsafeGuaranteedRef { $0.serve() } }
+    pumpAll(Clock.now())
+    mayCallOwners = false
+  }
+
+  /// Pumps every port once for an event queue. With a helper thread that is no poll of the program's, who may never read
+  /// the queue again. Takes the lock.
+  package func progressForEvents() {
+    lock()
+    defer { unlock() }
+    if isAutomatic { pumpAll(Clock.now()) } else { progress() }
   }
 
   @inline(__always)
@@ -73,6 +107,24 @@ package final class ProgressEngine {
     }
     if datagramPorts.count > 0 && datagramPorts.pump(now) { isEmpty = false }
     emptyRounds = isEmpty ? emptyRounds &+ 1 : 0
+    startDeferredWork()
+  }
+
+  /// Starts the operations whose counters have reached their thresholds. The caller holds the lock, and calls this after
+  /// anything that may have moved a counter.
+  @inline(__always)
+  func startDeferredWork() { if !reached.isEmpty || isWorkBlocked { runDeferredWork() } }
+
+  @inline(never)
+  private func runDeferredWork() {
+    deferredWork.run(self)
+    isWorkBlocked = deferredWork.isBlocked
+  }
+
+  /// An operation of a port that was queued work has ended.
+  @inline(never)
+  func deferredWorkEnded(_ operation: OperationContext, _ status: TransportStatus, at port: Port) {
+    deferredWork.ended(operation, status, at: port)
   }
 
   /// Whether the program has polled in vain for a while and should give way. The caller holds the lock.
@@ -150,10 +202,74 @@ package final class ProgressEngine {
     if sleepDeadline != 0 { signal() }
   }
 
+  // MARK: Receives that other providers own
+
+  /// Serves another provider's receives from now on. The caller keeps them alive until `remove`, and holds the lock.
+  func add(_ receives: ImportedReceives) {
+    importedReceives.append(.passUnretained(receives))
+    hasOwners = true
+  }
+
+  /// Leaves another provider's receives alone. The caller holds the lock.
+  func remove(_ receives: ImportedReceives) {
+    let gone = Unmanaged.passUnretained(receives).toOpaque()
+    importedReceives.removeAll { $0.toOpaque() == gone }
+    hasOwners = !importedReceives.isEmpty
+  }
+
+  /// Addresses were inserted: has owners ask `source` for the senders of messages that they could not name. The lock is
+  /// not held.
+  package func updateSources(_ source: @convention(c) (UnsafeMutablePointer<fi_peer_rx_entry>?) -> UInt64) {
+    lock()
+    let all = importedReceives
+    unlock()
+    for receives in all { receives._withUnsafeGuaranteedRef { $0.updateSources(source) } }
+  }
+
   /// Ends the transfers of peers to and from a region that goes away. The caller holds the lock.
   package func abortTransfers(region: UInt64) {
     let now = Clock.now()
     for index in 0..<portCount { ports[index]._withUnsafeGuaranteedRef { $0.abortTransfers(region: region, now) } }
+  }
+
+  // MARK: Deferred work
+
+  /// Has an operation wait for its counter, or starts it if that is there already.
+  package func queue(_ work: DeferredWork) {
+    lock()
+    defer { unlock() }
+    deferredWork.add(work)
+    startDeferredWork()
+  }
+
+  /// Takes back work that was queued under a name and has not started; false when there is none.
+  package func cancelDeferredWork(named name: UInt) -> Bool {
+    lock()
+    defer { unlock() }
+    startDeferredWork()
+    return deferredWork.cancel(named: name)
+  }
+
+  /// Takes back all queued work that has not started, or what waits for one counter.
+  package func flushDeferredWork(waitingFor counter: Counter?) {
+    lock()
+    defer { unlock() }
+    startDeferredWork()
+    deferredWork.flush(waitingFor: counter)
+  }
+
+  /// A port goes away, and its receive context unless others share it: what has not started does not start any more, and
+  /// with `all` the rest is forgotten. The caller holds the lock.
+  func dropDeferredWork(at port: Port, all: Bool) {
+    startDeferredWork()
+    deferredWork.remove(at: Unmanaged.passUnretained(port).toOpaque(), all: all)
+    if !port.isSharing { deferredWork.remove(at: port.context.toOpaque(), all: all) }
+  }
+
+  /// A receive context that ports shared goes away. The caller holds the lock.
+  func dropDeferredWork(at context: ReceiveContext) {
+    startDeferredWork()
+    deferredWork.remove(at: Unmanaged.passUnretained(context).toOpaque(), all: true)
   }
 
   // MARK: Sleeping
@@ -166,6 +282,7 @@ package final class ProgressEngine {
   /// just polled, and polls again when it wakes.
   package func armWait() -> Bool {
     guard let waiter = try? makeWaiter() else { return true }
+    startDeferredWork()
     let now = Clock.now()
     var deadline = Instant.max
     for index in 0..<portCount {

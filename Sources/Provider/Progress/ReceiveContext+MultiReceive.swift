@@ -16,10 +16,10 @@ extension ReceiveContext {
   ) -> Int {
     let isTagged = kind == FI_TAGGED
     if isTagged && capabilities & FI_TAGGED_MULTI_RECV == 0 { return Int(-FI_EOPNOTSUPP) }
-    guard hasQueue else { return -Int(FI_ENOCQ) }
     guard pieces.count == 1 else { return Int(-FI_EINVAL) }
     lock()
     defer { unlock() }
+    guard obstacle == 0 else { return -Int(obstacle) }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
     guard let index = prepareReceive(pieces, kind, tag, context, flags, in: queue) else { return tryAgain() }
     if multi == nil { multi = MultiReceives(capacity: unexpected.capacity) }
@@ -180,7 +180,7 @@ extension ReceiveContext {
       countPacked(length, isError: status != .ok || length > UInt64(message.place.count), at: port)
     }
     guard isLast else { return }
-    if state == .cancelled { return endCancelled(message.buffer) }
+    if state == .cancelled { return failUnmatched(message.buffer) }
     receives.free(message.buffer)
     self.queue?._withUnsafeGuaranteedRef { $0.unreserve() }
   }
@@ -219,11 +219,6 @@ extension ReceiveContext {
   /// fi_cancel of a buffer that was just taken out of its list: it is the program's when its last message is over.
   func cancelBuffer(_ index: UInt32) {
     receives[index].pointee.bufferState = .cancelled
-    if receives[index].pointee.messages == 0 { endCancelled(index) }
-  }
-
-  private func endCancelled(_ index: UInt32) {
-    guard let queue = answerQueue(for: nil) else { return receives.free(index) }
-    fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
+    if receives[index].pointee.messages == 0 { failUnmatched(index) }
   }
 }

@@ -25,11 +25,29 @@ extension ReceiveContext {
       return receiveMany(
         pieces, from: address, kind: kind, tag: tag, ignore: ignore, context: context, flags: flags)
     }
-    guard hasQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
+    let result = begin(
+      pieces, from: address, kind: kind, tag: tag, ignore: ignore, context: context, flags: flags & FI_COMPLETION)
+    return result == Int(-FI_EAGAIN) ? tryAgain() : result
+  }
+
+  /// Starts deferred work, with the lock held. Returns -FI_EAGAIN while there is no room for it.
+  func begin(_ work: DeferredWork) -> Int {
+    let reported = work.reported(0)
+    return begin(
+      work.pieces, from: work.address, kind: work.kind, tag: work.tag, ignore: work.ignore, context: reported.context,
+      flags: reported.flags)
+  }
+
+  /// `flags`: FI_COMPLETION, or FI_TRIGGER of deferred work whose end is its own affair.
+  @inline(__always)
+  private func begin(
+    _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
+  ) -> Int {
+    guard obstacle == 0 || isHere(kind, tag, ignore) else { return -Int(obstacle) }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
-    guard let index = prepareReceive(pieces, kind, tag, context, flags, in: queue) else { return tryAgain() }
+    guard let index = prepareReceive(pieces, kind, tag, context, flags, in: queue) else { return Int(-FI_EAGAIN) }
     let entry = receives[index]
     entry.pointee.connection = wanted
     entry.pointee.ignore = ignore
@@ -39,13 +57,20 @@ extension ReceiveContext {
     {
       guard !isShared || reserve(for: message) else {
         receives.free(index)
-        return tryAgain()
+        return Int(-FI_EAGAIN)
       }
       deliver(message, to: index)
     } else {
       receives.append(index, tagged: isTagged)
     }
     return 0
+  }
+
+  /// Whether the message that a receive is for came before the connection was gone.
+  @inline(never)
+  private func isHere(_ kind: UInt64, _ tag: UInt64, _ ignore: UInt64) -> Bool {
+    obstacle == FI_ENOTCONN
+      && unexpected.find(tagged: kind == FI_TAGGED, tag: tag, ignore: ignore, from: PostedReceive.anyConnection) != nil
   }
 
   /// A receive that waits for nothing yet, and room for its completion in `queue`, if that is known.
@@ -61,7 +86,7 @@ extension ReceiveContext {
     }
     let entry = receives[index]
     entry.pointee.connection = PostedReceive.anyConnection
-    entry.pointee.flags = UInt32(truncatingIfNeeded: kind | FI_RECV | flags & FI_COMPLETION)
+    entry.pointee.flags = UInt32(truncatingIfNeeded: kind | FI_RECV | flags & (FI_COMPLETION | FI_TRIGGER))
     entry.pointee.tag = tag
     entry.pointee.ignore = 0
     entry.pointee.context = context
@@ -117,9 +142,9 @@ extension ReceiveContext {
   package func receiveKept(
     _ pieces: Pieces, from address: UInt64, kind: UInt64, tag: UInt64, ignore: UInt64, context: UInt, flags: UInt64
   ) -> Int {
-    guard hasQueue else { return -Int(FI_ENOCQ) }
     lock()
     defer { unlock() }
+    guard obstacle != Int32(FI_ENOCQ) else { return -Int(FI_ENOCQ) }
     if flags & FI_PEEK == 0 && flags & FI_MULTI_RECV != 0 { return Int(-FI_EINVAL) }
     if flags & FI_PEEK == 0 { return claim(pieces, kind, context, flags) }
     guard let wanted = wantedConnection(address, kind) else { return Int(-FI_EINVAL) }
@@ -195,11 +220,20 @@ extension ReceiveContext {
     if isShared, let queue, !queue._withUnsafeGuaranteedRef({ $0.reserve() }) { return }
     guard let index = receives.take(context: context) else {
       if isShared { queue?._withUnsafeGuaranteedRef { $0.unreserve() } }
-      return
+      return cancelTriggered(context)
     }
     if receives[index].pointee.isMulti { return cancelBuffer(index) }
     guard let queue else { return receives.free(index) }
     fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
+  }
+
+  /// Cancels the oldest triggered operation with a context, a receive or what its endpoint sends.
+  private func cancelTriggered(_ context: UInt) {
+    engine._withUnsafeGuaranteedRef {
+      $0.startDeferredWork()
+      $0.deferredWork.cancelTriggered(
+        context: context, at: Unmanaged.passUnretained(self).toOpaque(), or: isShared ? nil : port?.toOpaque())
+    }
   }
 
   // MARK: Shared contexts
@@ -250,7 +284,7 @@ extension ReceiveContext {
   /// For programs that try again without ever polling, which is what frees resources.
   @inline(never)
   func tryAgain() -> Int {
-    engine._withUnsafeGuaranteedRef { $0.progress() }
+    engine._withUnsafeGuaranteedRef { $0.progressAside() }
     return Int(-FI_EAGAIN)
   }
 }

@@ -34,6 +34,9 @@ package struct Configuration {
   /// How many peers the program expects.
   package let universeSize: Int
 
+  /// FI_HMEM=system: the program has no memory of devices.
+  package let hasSystemMemoryOnly: Bool
+
   /// This process's configuration. Any thread.
   package static var current: Configuration { shared }
 
@@ -56,6 +59,7 @@ package struct Configuration {
     isPortable = Self.truth(.portable, lookup)
     faults = Self.faults(lookup)
     universeSize = Self.number(.universeSize, 1...Int(Int32.max), lookup)
+    hasSystemMemoryOnly = Self.text(.deviceMemory, lookup).map { CText.equal($0, "system") } ?? false
     providerFilter.forEachName { name, length in
       if !ProviderName.isKnown(name, length) { Self.warnUnknown(name, length) }
       return true

@@ -25,6 +25,7 @@ package struct FabricError: Error, Equatable {
   package static var addressNotAvailable: FabricError { FabricError(code: FI_EADDRNOTAVAIL) }
   package static var timedOut: FabricError { FabricError(code: FI_ETIMEDOUT) }
   package static var hostUnreachable: FabricError { FabricError(code: FI_EHOSTUNREACH) }
+  package static var notSupported: FabricError { FabricError(code: FI_EOPNOTSUPP) }
   package static var already: FabricError { FabricError(code: FI_EALREADY) }
 
   package static var other: FabricError { FabricError(code: Int32(FI_EOTHER)) }

@@ -2,7 +2,7 @@
 /// ``Configuration`` and ``Log`` take names and defaults from here.
 package enum Variable: Int, CaseIterable {
   case logLevel, logProvider, logSubsystem, logInterval, logLocation, logLocationMode
-  case provider, universeSize
+  case provider, universeSize, deviceMemory
   case aliases, interface, portRange, txSize, rxSize, providerKeys, peerTimeout
   case socketBuffer, mtu, gso, gro, connect, splice, portable, fault
 
@@ -41,6 +41,8 @@ package enum Variable: Int, CaseIterable {
     case .provider:
       row("FI_PROVIDER", .string, "", "Providers to offer, a comma list; ^ first excludes the list instead")
     case .universeSize: row("FI_UNIVERSE_SIZE", .size, "1024", "How many peers the program expects")
+    case .deviceMemory:
+      row("FI_HMEM", .string, "", "Kinds of memory that the program has; only system changes anything")
     case .aliases:
       row("FI_POLYFILL_ALIASES", .boolean, "1", "Answer to the names udp, tcp, sockets and their layered forms as well")
     case .interface: row("FI_POLYFILL_IFACE", .string, "", "Name of the one network interface to use")

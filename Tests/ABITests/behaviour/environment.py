@@ -212,9 +212,10 @@ def check_read_means_listed(suite):
   (_, entries, _), *_ = child(suite, "list", {})
   with open(suite.library, "rb") as file:
     content = file.read()
-  prefixes = rb"\0(FI_(?:LOG|POLYFILL|PROVIDER|UNIVERSE|HOOK|FORK|AV|MR_CACHE|PREFER)[A-Z0-9_]*)(?=\0)"
+  prefixes = rb"\0(FI_(?:(?:LOG|POLYFILL|PROVIDER|UNIVERSE|HOOK|FORK|AV|MR_CACHE|PREFER)[A-Z0-9_]*|HMEM))(?=\0)"
   names = {name.decode() for name in re.findall(prefixes, content)}
-  require_same_set(names - set(CONSTANTS), {entry[0] for entry in entries}, "variables")
+  # FI_HMEM is both a variable and an enumerator.
+  require_same_set(names - (set(CONSTANTS) - {"FI_HMEM"}), {entry[0] for entry in entries}, "variables")
 
 
 def run(suite, _):

@@ -160,12 +160,15 @@ static void fabric_objects(struct fid_fabric *fabric, struct fi_info *info) {
     WALK("wait set", wait->ops, fi_ops_wait);
     close_object("wait set", &wait->fid);
   }
+  enum fi_ep_type type = info->ep_attr->type;
+  info->ep_attr->type = FI_EP_MSG;  // only such endpoints listen
   if (opened("passive endpoint", 0, fi_passive_ep(fabric, info, &pep, NULL))) {
     check_fid("passive endpoint", &pep->fid, FI_CLASS_PEP);
     WALK("passive endpoint", pep->ops, fi_ops_ep);
     WALK("passive endpoint", pep->cm, fi_ops_cm);
     close_object("passive endpoint", &pep->fid);
   }
+  info->ep_attr->type = type;
 }
 
 static void shared_contexts(struct fid_domain *domain, struct fi_info *info) {
