@@ -67,6 +67,7 @@ package struct AtomicRequest: BitwiseCopyable {
   /// Does it to the memory of `slices`, whose sum is a number of elements. `results` gets what that held before.
   ///
   /// No other does anything meanwhile, in whatever domain of the process.
+  @inline(never)
   func apply(
     to slices: UnsafePointer<Slice>, count: Int, operands: UnsafeRawPointer, results: UnsafeMutableRawPointer?,
     length: Int

@@ -13,3 +13,29 @@ package protocol ConnectionManager: AnyObject {
   /// The time that the manager had named to the port has come.
   func timedOut(at port: Port)
 }
+
+/// Tells a port's manager, if there is one. That counts references, which the functions of the data path do without.
+enum Management {
+  @inline(never)
+  static func received(_ message: ConnectionMessage, from connection: ConnectionIndex, at port: Port) -> Bool {
+    port.manager?.received(message, from: connection, at: port) ?? false
+  }
+
+  @inline(never)
+  static func sent(_ kind: ConnectionMessageKind, _ status: TransportStatus, at port: Port) {
+    port.manager?.sent(kind, status, at: port)
+  }
+
+  @inline(never)
+  static func ended(_ connection: ConnectionIndex, _ status: TransportStatus, at port: Port) {
+    port.manager?.ended(connection, status, at: port)
+  }
+
+  /// False where nobody manages connections.
+  @inline(never)
+  static func timedOut(at port: Port) -> Bool {
+    guard let manager = port.manager else { return false }
+    manager.timedOut(at: port)
+    return true
+  }
+}

@@ -30,6 +30,7 @@ extension Port {
   /// A peer's operation on this side's memory.
   @inline(never)
   func atomicArrived(_ event: UnsafePointer<Event>) {
+    guard isFromPeer(event) else { return transport.refuse(.accessDenied) }
     guard let request = AtomicRequest(event) else { return transport.refuse(.unsupported) }
     withUnsafeTemporaryAllocation(of: Slice.self, capacity: maximumSlices) { memory in
       let slices = memory.baseAddress!

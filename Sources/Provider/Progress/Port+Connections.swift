@@ -87,16 +87,16 @@ extension Port {
 
   /// Lets the manager take a message. Returns false for what is none, and where nobody manages connections.
   func takeConnectionMessage(_ event: UnsafePointer<Event>) -> Bool {
-    guard let manager, let payload = event.pointee.payload, !event.pointee.flags.contains(.tagged),
+    guard let payload = event.pointee.payload, !event.pointee.flags.contains(.tagged),
       let message = ConnectionMessage(
         UnsafeRawBufferPointer(start: payload, count: Int(truncatingIfNeeded: event.pointee.length)))
     else { return false }
-    return manager.received(message, from: event.pointee.connection, at: self)
+    return Management.received(message, from: event.pointee.connection, at: self)
   }
 
   /// A message about a connection is over.
   func connectionMessageEnded(_ operation: OperationContext, _ status: TransportStatus) {
     guard let kind = ConnectionMessageKind(rawValue: UInt8(truncatingIfNeeded: operation.context)) else { return }
-    manager?.sent(kind, status, at: self)
+    Management.sent(kind, status, at: self)
   }
 }

@@ -32,9 +32,7 @@ extension Port {
   func work(_ now: Instant) {
     internalDeadline = .max
     collectives?._withUnsafeGuaranteedRef { $0.work(now) }
-    guard let manager else { return }
-    manager.timedOut(at: self)
-    drain(now)
+    if Management.timedOut(at: self) { drain(now) }
   }
 
   /// The same within a call of the program, with what there is to send.
@@ -83,6 +81,6 @@ extension Port {
   @inline(never)
   func connectionFailed(_ connection: ConnectionIndex, _ status: TransportStatus) {
     collectives?._withUnsafeGuaranteedRef { $0.connectionFailed(connection, status) }
-    manager?.ended(connection, status, at: self)
+    Management.ended(connection, status, at: self)
   }
 }
