@@ -215,6 +215,7 @@ static void domain_objects(struct fid_domain *domain, struct fi_info *info) {
   memset(&cntr_attr, 0, sizeof cntr_attr);
   memset(&av_attr, 0, sizeof av_attr);
   memset(&set_attr, 0, sizeof set_attr);
+  set_attr.start_addr = set_attr.end_addr = FI_ADDR_NOTAVAIL;
   cq_attr.format = FI_CQ_FORMAT_TAGGED;
 
   if (opened("counter", 0, fi_cntr_open(domain, &cntr_attr, &cntr, NULL))) {
