@@ -89,7 +89,7 @@ enum GoldenFrame {
     }
     #expect(known == 16)
     for status in 0...255 as ClosedRange<UInt8> {
-      #expect((OperationStatus(rawValue: status) != nil) == (status < 5))
+      #expect((OperationStatus(rawValue: status) != nil) == (status < 6))
     }
   }
 
