@@ -13,7 +13,7 @@ extension Collectives {
     case .step(let handle, let sequence):
       guard let group = group(handle), group.pointee.failure == 0, group.pointee.state != .left else { return refuse() }
       match(event, with: waitingReceive(in: group, sequence, from: event.pointee.connection))
-    case .join(let key): match(event, with: waitingJoin(key, from: event.pointee.connection))
+    case .join(let key): joinMessageArrived(event, key)
     case .failure(let handle, let code): peerFailed(event, handle, code)
     case .probe(let handle):
       let isHopeful = handle == .none || group(handle).map { $0.pointee.failure == 0 } ?? false
@@ -39,6 +39,19 @@ extension Collectives {
       index = receives[index].pointee.next
     }
     return nil
+  }
+
+  /// Steps of joins that have not begun are kept. That a member's join has failed is of use at once, whatever step of the
+  /// own one waits for it.
+  private func joinMessageArrived(_ event: UnsafePointer<Event>, _ key: UInt64) {
+    let receive = waitingJoin(key, from: event.pointee.connection)
+    if receive == nil, event.pointee.length == 0,
+      let handle = joining.first(where: { groups[$0.slot].pointee.key == key })
+    {
+      refuse()
+      return noteFailure(of: handle, FI_EREMOTEIO)
+    }
+    match(event, with: receive)
   }
 
   /// The same of the oldest join of a list of members.
