@@ -19,8 +19,12 @@ import Testing
     }
 
     mutating func store(_ bytes: [UInt8], in span: CollectiveSpan) {
-      for index in 0..<span.length { buffers[span.buffer]![span.offset + index] = bytes[index] }
-      for index in 0..<span.wrapped { buffers[span.buffer]![index] = bytes[span.length + index] }
+      buffers[span.buffer]!.withUnsafeMutableBytes { buffer in
+        bytes.withUnsafeBytes { bytes in
+          buffer[span.offset..<span.offset + span.length].copyBytes(from: bytes[0..<span.length])
+          buffer[0..<span.wrapped].copyBytes(from: bytes[span.length...])
+        }
+      }
     }
 
     mutating func perform(_ step: CollectiveStep) {
@@ -112,7 +116,7 @@ import Testing
   private static let sizes = Array(1...33)
 
   private func counts(_ members: Int) -> [Int] {
-    members <= 7 ? Self.counts + [Self.large(members)] : Self.counts
+    members == 3 || members == 6 ? Self.counts + [Self.large(members)] : Self.counts
   }
 
   private func roots(_ members: Int) -> [Int] { members < 10 ? Array(0..<members) : [0, 1, members / 2, members - 1] }
@@ -165,9 +169,8 @@ import Testing
         UInt64(rank << 32 | index)
       }
       for rank in 0..<members {
-        for index in 0..<count * members {
-          #expect(results[rank][index] == UInt64((index / count) << 32 | (rank * count + index % count)))
-        }
+        let expected = (0..<count * members).map { UInt64(($0 / count) << 32 | (rank * count + $0 % count)) }
+        #expect(results[rank] == expected)
       }
     }
   }
