@@ -303,6 +303,17 @@ CASE(unknown_options) {
   node_close(&node);
 }
 
+// FI_OPT_CUDA_API_PERMITTED, since 1.18: FI_EINVAL without CUDA, FI_EOPNOTSUPP where a provider cannot do without its API.
+CASE(cuda_option_is_known) {
+  struct node node;
+  node_open(&node, NULL);
+  bool permitted = false;
+  int result = fi_setopt(&node.ep->fid, FI_OPT_ENDPOINT, 10, &permitted, sizeof permitted);
+  if (result == -FI_ENOPROTOOPT) unsupported("FI_OPT_CUDA_API_PERMITTED");
+  assert_true(result == -FI_EINVAL || result == -FI_EOPNOTSUPP || result == 0);
+  node_close(&node);
+}
+
 CASE(options_can_be_set_and_read) {
   struct node node;
   node_open(&node, NULL);

@@ -281,6 +281,18 @@ CASE(enable_without_a_queue) {
   scalable_close(&s);
 }
 
+// Open MPI's ofi BTL has such: peers reach memory, and nobody sends messages.
+CASE(receive_context_without_a_queue_where_nothing_is_received) {
+  struct scalable s;
+  open_sep(&s, &(struct setup){.caps = FI_RMA}, 2);
+  assert_success(fi_scalable_ep_bind(s.sep, &s.node.av->fid, 0));
+  open_tx(&s, 0, 0);
+  assert_success(fi_rx_context(s.sep, 0, NULL, &s.rx[0], NULL));
+  assert_success(fi_enable(s.rx[0]));
+  assert_success(fi_enable(s.sep));
+  scalable_close(&s);
+}
+
 CASE(enable_twice) {
   struct scalable s;
   scalable_open(&s, NULL, 1);

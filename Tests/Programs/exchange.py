@@ -1,6 +1,7 @@
 """An MPI program whose ranks exchange data in every way they can and check each byte: `exchange.py PART...`.
 
-Started by `run` beside this file, which tells by EXCHANGE_LOGS where each rank leaves its log (standard error). Rank 0
+Started by `run` beside this file, which tells by EXCHANGE_LOGS where each rank leaves its log (standard error), and by
+EXCHANGE_WINDOWS=created that windows of memory that MPI gave are left out, since MPI shares it on one host. Rank 0
 prints the ranks and, for each part, the bytes of payload that ranks had to send to other ranks, at the least.
 """
 
@@ -216,10 +217,17 @@ def communicators():
 SLOT = 1 << 20
 
 
+def open_window(size, unit):
+  """A window of zeroed memory of the program's own."""
+  return MPI.Win.Create(bytearray(size), unit, MPI.INFO_NULL, WORLD)
+
+
 def windows():
-  """Memory that MPI gave and memory of the program's own."""
-  memory = bytearray(SLOT * RANKS)
-  for window in (MPI.Win.Allocate(SLOT * RANKS, 1, MPI.INFO_NULL, WORLD), MPI.Win.Create(memory, 1, MPI.INFO_NULL, WORLD)):
+  """Memory of the program's own, and memory that MPI gave."""
+  opened = [open_window(SLOT * RANKS, 1)]
+  if os.environ.get("EXCHANGE_WINDOWS") != "created":
+    opened.append(MPI.Win.Allocate(SLOT * RANKS, 1, MPI.INFO_NULL, WORLD))
+  for window in opened:
     yield window
     window.Free()
 
@@ -248,9 +256,7 @@ def fences():
 
 def locks():
   """Counters that all count on, and memory guarded by exclusive locks."""
-  window = MPI.Win.Allocate(64 * 8, 8, MPI.INFO_NULL, WORLD)
-  window.tomemory()[:] = bytes(64 * 8)
-  WORLD.Barrier()
+  window = open_window(64 * 8, 8)
   one, drawn = array.array("q", [1]), []
   window.Lock_all()
   for _ in range(100):
@@ -280,9 +286,7 @@ def locks():
 
 def swaps():
   """A lock of the program's own making, by compare and swap, with the number it guards."""
-  window = MPI.Win.Allocate(64, 8, MPI.INFO_NULL, WORLD)
-  window.tomemory()[:] = bytes(64)
-  WORLD.Barrier()
+  window = open_window(64, 8)
   mine, free, found = array.array("q", [RANK + 1]), array.array("q", [0]), array.array("q", [0])
   target = RANKS - 1
   window.Lock_all()
@@ -316,9 +320,7 @@ def accumulations():
   for code, datatype in INTEGERS.items():
     for count in (1, 100, 20_000):
       size = array.array(code).itemsize
-      window = MPI.Win.Allocate(2 * count * size, size, MPI.INFO_NULL, WORLD)
-      window.tomemory()[:] = bytes(2 * count * size)
-      WORLD.Barrier()
+      window = open_window(2 * count * size, size)
       values = array.array(code, [RANK + index % 7 for index in range(count)])
       before = array.array(code, bytes(count * size))
       for target in range(RANKS):
@@ -340,7 +342,7 @@ def accumulations():
 
 def epochs():
   """Post, start, complete and wait between neighbours; requests of single operations."""
-  window = MPI.Win.Allocate(SLOT, 1, MPI.INFO_NULL, WORLD)
+  window = open_window(SLOT, 1)
   group = WORLD.Get_group()
   targets, origins = group.Incl([NEXT]), group.Incl([PREVIOUS])
   for size in (8, 5000, SLOT):

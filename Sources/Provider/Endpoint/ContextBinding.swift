@@ -32,10 +32,13 @@ struct ContextBinding {
     counters.bind(counter, flags: flags)
   }
 
-  /// The queue; one that nobody reads where counters make up for it. Throws FI_ENOCQ where there are none of those either.
-  mutating func complete(in domain: Domain, entries: Int) throws(FabricError) -> CompletionQueue {
+  /// The queue; one that nobody reads where counters make up for it, or where the context has no operations of its own and
+  /// is there for what peers do to memory. Throws FI_ENOCQ where operations would end untold.
+  mutating func complete(
+    in domain: Domain, entries: Int, hasOperations: Bool
+  ) throws(FabricError) -> CompletionQueue {
     if let queue { return queue }
-    if counters.isEmpty {
+    if counters.isEmpty && hasOperations {
       throw FabricError.noCompletionQueue.because(
         .endpointControl, "neither a queue nor a counter is bound", in: "fi_enable")
     }

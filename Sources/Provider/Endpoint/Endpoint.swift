@@ -458,8 +458,12 @@ package final class Endpoint {
     }
   }
 
-  /// Sets an option. Throws FI_ENOPROTOOPT for one that there is not, FI_EINVAL for a value of another size.
+  /// Sets an option. Throws FI_ENOPROTOOPT for one that there is not, FI_EINVAL for a value of another size and, as the
+  /// man page has it where there is no CUDA, for FI_OPT_CUDA_API_PERMITTED.
   package func setOption(_ name: Int32, _ value: UnsafeRawPointer, _ length: Int) throws(FabricError) {
+    if Int(name) == Int(FI_OPT_CUDA_API_PERMITTED) {
+      throw .invalidArgument.because(.endpointControl, "memory of CUDA devices is not reached", in: "fi_setopt")
+    }
     guard Int(name) == Int(FI_OPT_MIN_MULTI_RECV) else { throw .noSuchOption }
     guard length == MemoryLayout<Int>.size else { throw .invalidArgument }
     domain.engine.lock()

@@ -94,7 +94,8 @@ package final class NamedReceiveContext {
     endpoint.domain.engine.lock()
     defer { endpoint.domain.engine.unlock() }
     if isEnabled { throw .badState }
-    let queue = try binding.complete(in: endpoint.domain, entries: options.receiveQueueSize + 1)
+    let queue = try binding.complete(
+      in: endpoint.domain, entries: options.receiveQueueSize + 1, hasOperations: options.capabilities & FI_RECV != 0)
     options.selectiveReceive = binding.isSelective
     options.hasReceiveQueue = true
     let port = try endpoint.startContexts()

@@ -107,7 +107,9 @@ package final class TransmitContext {
     endpoint.domain.engine.lock()
     defer { endpoint.domain.engine.unlock() }
     if isEnabled { throw .badState }
-    let bound = try binding.complete(in: endpoint.domain, entries: size)
+    let operations = FI_SEND | FI_READ | FI_WRITE
+    let bound = try binding.complete(
+      in: endpoint.domain, entries: size, hasOperations: endpoint.options.capabilities & operations != 0)
     try endpoint.startContexts()
     queue = .passUnretained(bound)
   }
