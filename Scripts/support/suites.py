@@ -77,7 +77,7 @@ SUITES = (
     Suite("install", "installed, moved and drop-in trees used by C and C++ programs",
           "Tests/Install/run", 5),
     Suite("conformance", "one set of C programs on every library",
-          "Scripts/conformance --library all --document build/CONFORMANCE.md", 10),
+          "Scripts/conformance --library all --document build/CONFORMANCE.md", 25),
     Suite("sanitized", "the same C programs with AddressSanitizer",
           "Scripts/conformance --library polyfill --asan", 5),
     Suite("bad-network", "the same C programs where datagrams are lost, doubled, late and out of order",
