@@ -256,7 +256,7 @@ private final class Victim {
     var segment = RemoteSegment(address: 0, length: UInt64(size), key: 1)
     withUnsafePointer(to: &slice) { slice in
       withUnsafePointer(to: &segment) { segment in
-        let flags = OperationFlags(rawValue: answers & (size <= 1_024 ? 15 : 7))
+        let flags = OperationFlags(rawValue: UInt16(answers & (size <= 1_024 ? 15 : 7)))
         var operation = Operation(
           kind: kind, flags: kind == .read ? [] : flags, slices: slice, sliceCount: 1, cookie: Cookies(UInt64(size)))
         if kind != .message {
