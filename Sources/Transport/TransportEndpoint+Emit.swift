@@ -64,12 +64,18 @@ extension TransportEndpoint {
     return true
   }
 
-  /// CLOSE, once nothing of this side's is left to say.
+  /// CLOSE, once nothing of this side's is left to say. Before it stands that all of the peer's operations are over, if they
+  /// are: what it has sent again, and does not know to have arrived the first time, would otherwise end with the session.
   private mutating func fillClose(_ connection: UnsafeMutablePointer<Connection>, _ builder: inout PacketBuilder) {
     guard connection.pointee.needsClose, connection.pointee.operations.isEmpty, connection.pointee.responses.isEmpty,
-      connection.pointee.sent.isEmpty, !builder.isEliciting, builder.room >= ShortFrame.size,
-      append(SentFrame(.close), &builder)
+      connection.pointee.sent.isEmpty, !builder.isEliciting,
+      builder.room >= OperationDoneFrame.size + ShortFrame.size, append(SentFrame(.close), &builder)
     else { return }
+    if connection.pointee.inbound.isEmpty && connection.pointee.staged.isEmpty {
+      let count = UInt16.max
+      let first = connection.pointee.expectedSequence &- UInt32(count)
+      OperationDoneFrame(status: OperationStatus.ok.rawValue, count: count, operation: first).encode(&builder.writer)
+    }
     ShortFrame.encode(.close, &builder.writer)
     connection.pointee.needsClose = false
   }
