@@ -82,7 +82,7 @@ SUITES = (
           "Scripts/conformance --library polyfill --asan", 15),
     Suite("bad-network", "the same C programs where datagrams are lost, doubled, late and out of order",
           "Scripts/conformance --library polyfill --fault", 15),
-    Suite("hot-path", "no allocation and no reference counting per message; a bounded library",
+    Suite("hot-path", "no allocation and no reference counting per message",
           "Tests/HotPath/run", 3),
     Suite("simulation", "seeded networks",
           "swift run -c release simulator --seeds 10000", 10),

@@ -11,7 +11,7 @@ OWN_NODE = "POLYFILL_1.0"
 # Names that the dynamic loader itself and libc's version nodes bring.
 NEEDED = {"libc.so.6", "ld-linux-x86-64.so.2"}
 GLIBC_FLOOR = (2, 31)
-SIZE_LIMIT = 1 << 20
+SIZE_LIMIT = 1_000_000
 
 LOADING = """
 import ctypes, os, sys
