@@ -64,20 +64,31 @@ extension TransportEndpoint {
     return true
   }
 
-  /// CLOSE, once nothing of this side's is left to say. Before it stands that all of the peer's operations are over, if they
-  /// are: what it has sent again, and does not know to have arrived the first time, would otherwise end with the session.
+  /// CLOSE, once nothing of this side's is left to say. Before it stands which of the peer's operations are over: what it
+  /// has sent again, and does not know to have arrived the first time, would otherwise end with the session.
   private mutating func fillClose(_ connection: UnsafeMutablePointer<Connection>, _ builder: inout PacketBuilder) {
     guard connection.pointee.needsClose, connection.pointee.operations.isEmpty, connection.pointee.responses.isEmpty,
       connection.pointee.sent.isEmpty, !builder.isEliciting,
       builder.room >= OperationDoneFrame.size + ShortFrame.size, append(SentFrame(.close), &builder)
     else { return }
-    if connection.pointee.inbound.isEmpty && connection.pointee.staged.isEmpty {
-      let count = UInt16.max
-      let first = connection.pointee.expectedSequence &- UInt32(count)
-      OperationDoneFrame(status: OperationStatus.ok.rawValue, count: count, operation: first).encode(&builder.writer)
-    }
+    // Those that ended otherwise have been told, and that was acknowledged.
+    let count = UInt16.max
+    let first = firstUnfinished(connection) &- UInt32(count)
+    OperationDoneFrame(status: OperationStatus.ok.rawValue, count: count, operation: first).encode(&builder.writer)
     ShortFrame.encode(.close, &builder.writer)
     connection.pointee.needsClose = false
+  }
+
+  /// The first of the peer's operations that has not started, is not all here, or whose end is still to be told.
+  private func firstUnfinished(_ connection: UnsafeMutablePointer<Connection>) -> UInt32 {
+    var slot = connection.pointee.inbound.first
+    while slot != .max {
+      let entry = inbound[slot]
+      let isOver = !entry.pointee.isPulled && !entry.pointee.isIncomplete && !entry.pointee.wantsDone
+      if !entry.pointee.isDetached && !isOver { return entry.pointee.sequence }
+      slot = entry.pointee.next
+    }
+    return connection.pointee.expectedSequence
   }
 
   // MARK: Frames that are due

@@ -226,6 +226,74 @@ import Transport
     #expect(bench.host(0).isDrained)
   }
 
+  /// A message was sent again, its first copy alone arrives, late, and its target closes at once, whose first packets may
+  /// be lost: the other copies are never acknowledged, but the message has been taken.
+  @Test(arguments: 0...3) func whatWasTakenIsNotLostWithItsTarget(losses: Int) throws {
+    let bench = Bench()
+    bench.establish()
+    var first: [UInt8]?
+    var answersToLose = losses
+    bench.network.filter = { source, _, datagram in
+      guard source == 0 else {
+        answersToLose -= 1
+        return answersToLose < 0
+      }
+      // Probes of the path's MTU are larger. Acknowledgements arrive once the message has.
+      if first == nil && datagram.count < 200 { first = Array(datagram) }
+      return bench.recorders[1].messages.count > 1 && datagram.count < 100
+    }
+    let id = bench.post(size: 100)
+    bench.network.run(for: milliseconds(50))
+    #expect(bench.host(0).statistics.probeTimeouts > 0)
+    bench.recorders[1].onMessage = { _ in bench.close(1, to: 0) }
+    bench.network.inject(try #require(first), from: 0, to: 1)
+    bench.network.run(for: milliseconds(3_000))
+    #expect(bench.recorders[1].messages.map(\.length) == [1, 100])
+    #expect(bench.status(id) == .ok)
+    #expect(bench.recorders[0].failures.map(\.status) == [.closed])
+  }
+
+  /// The same on networks that lose, double and delay: each message that was taken ends well, whatever its kind.
+  @Test func whoClosesAtOnceHasToldWhatWasTaken() {
+    var conditions = NetworkConditions()
+    conditions.loss = 0.3
+    conditions.duplication = 0.1
+    conditions.reordering = 0.5
+    conditions.reorderingDelay = milliseconds(20)
+    let sizes = [8, 3_000, 8]
+    for seed in UInt64(1)...60 {
+      let bench = Bench(seed: seed, conditions: conditions)
+      bench.establish()
+      var hasClosed = false
+      bench.recorders[1].onStep = {
+        guard !hasClosed, bench.recorders[1].messages.count == 1 + sizes.count else { return }
+        hasClosed = true
+        bench.close(1, to: 0)
+      }
+      let ids = sizes.map { bench.post(size: $0, flags: $0 == 3_000 ? .deliveryComplete : []) }
+      bench.network.run(for: milliseconds(20_000))
+      #expect(ids.allSatisfy { bench.status($0) == .ok }, "seed \(seed)")
+      #expect(bench.recorders[0].failures.map(\.status) == [.closed], "seed \(seed)")
+      bench.recorders[1].onStep = nil
+    }
+  }
+
+  /// Nobody has asked for a message whose sender waits for that: it is not taken, but what came before is.
+  @Test func whatIsHeldWasNotTaken() throws {
+    let bench = Bench()
+    bench.establish()
+    let before = bench.post(size: 10)
+    bench.network.run(for: milliseconds(10))
+    bench.recorders[1].holds = true
+    let held = bench.post(size: 10, flags: .deliveryComplete)
+    let unwanted = bench.post(size: 10, flags: .matchComplete)
+    bench.network.run(for: milliseconds(10))
+    bench.close(1, to: 0)
+    bench.network.run(for: milliseconds(3_000))
+    #expect(bench.status(before) == .ok && bench.status(held) == .ok)
+    #expect(bench.status(unwanted) == .closed)
+  }
+
   /// Its answer is lost: who closes gives up in time.
   @Test func closeEndsWithoutAnAnswer() {
     let bench = Bench { configuration, _ in configuration.maximumSilence = 2_000 }
