@@ -9,8 +9,7 @@ enum ConnectionPhase {
   case unconnected
   /// The request was sent.
   case connecting
-  /// The request was accepted, and its sender is to hear of it.
-  case accepting
+  /// At the accepting side as soon as the acceptance was sent.
   case connected
   /// Refused, ended by either side, or lost: there is no other.
   case over
@@ -69,8 +68,10 @@ extension Endpoint: ConnectionManager {
     connection.phase = .connecting
   }
 
-  /// Accepts the request that the endpoint was made for, and enables it. FI_CONNECTED follows once the client knows, or an
-  /// error entry. `data` as with ``connect(to:_:)``.
+  /// Accepts the request that the endpoint was made for, and enables it. FI_CONNECTED is told at once, as with upstream's
+  /// providers over TCP, since a client that knows that it is connected may connect again, and programs expect to hear of
+  /// things in the order in which they happen. FI_SHUTDOWN follows if the client is gone. `data` as with
+  /// ``connect(to:_:)``.
   ///
   /// Throws FI_EINVAL for an endpoint made for no request, or one that was answered, FI_ENOEQ, and what `enable` does.
   package func accept(_ data: UnsafeRawBufferPointer) throws(FabricError) {
@@ -93,7 +94,8 @@ extension Endpoint: ConnectionManager {
     // Only who knows the identifier has a session with this endpoint.
     port.trustAll()
     connection.peerAddress = request.client
-    connection.phase = .accepting
+    connection.phase = .connected
+    report(UInt32(FI_CONNECTED))
   }
 
   private func prepareToConnect(in call: StaticString) throws(FabricError) -> Port {
@@ -145,7 +147,7 @@ extension Endpoint: ConnectionManager {
     defer { domain.engine.unlock() }
     switch connection.phase {
     case .connected, .over: return connection.peerAddress
-    case .unconnected, .connecting, .accepting: throw FabricError(code: FI_ENOTCONN)
+    case .unconnected, .connecting: throw FabricError(code: FI_ENOTCONN)
     }
   }
 
@@ -155,7 +157,7 @@ extension Endpoint: ConnectionManager {
     port.endManagement()
     if connection.phase != .unconnected { eventQueue?.detach(domain.engine) }
     // Who has not answered yet is not waited for.
-    if connection.phase == .connecting && !connection.isQueued || connection.phase == .accepting { port.abandon() }
+    if connection.phase == .connecting && !connection.isQueued { port.abandon() }
   }
 
   // MARK: ConnectionManager
@@ -187,10 +189,7 @@ extension Endpoint: ConnectionManager {
     case .connected where kind == .request:
       // The acceptance has overtaken that; before, there was no session to end yet.
       if let listener = connection.listener { port.transport.close(listener) }
-    case .accepting where kind == .accept:
-      if status != .ok { return fail(status) }
-      connection.phase = .connected
-      report(UInt32(FI_CONNECTED))
+    case .connected where kind == .accept && status != .ok: end(at: port)
     default: break
     }
   }
@@ -205,14 +204,19 @@ extension Endpoint: ConnectionManager {
       let patience = milliseconds(UInt64(port.transport.configuration.maximumSilence))
       port.scheduleInternalWork(at: Clock.now() &+ patience)
     } else if session == port.peer && connection.phase == .connected {
-      connection.phase = .over
-      port.disconnect()
-      report(UInt32(FI_SHUTDOWN))
+      end(at: port)
     }
   }
 
   package func timedOut(at port: Port) {
     if connection.phase == .connecting { fail(.timedOut) }
+  }
+
+  /// The connection is over, and not by this side.
+  private func end(at port: Port) {
+    connection.phase = .over
+    port.disconnect()
+    report(UInt32(FI_SHUTDOWN))
   }
 
   /// The attempt has failed: nobody listens there, or nobody answers.
