@@ -19,6 +19,12 @@ extension UDPSocket {
     }
     return receiving.capacity
   }
+
+  /// Whether silence is to be looked into with ``isRefused(_:)``, since nothing is reported.
+  package var asksWhoIsSilent: Bool { portable && !reportsErrors }
+
+  /// Whether nobody listens at an address, as far as an earlier call could find out; a hint as all ``PeerError``s are.
+  package mutating func isRefused(_ destination: SocketAddress) -> Bool { refusalProbes.isRefused(destination) }
 }
 
 #if !os(Linux)

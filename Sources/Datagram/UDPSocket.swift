@@ -33,6 +33,8 @@ public struct UDPSocket: ~Copyable {
   package var hole: ReceiveHole?
 
   let portable: Bool
+  /// Where nothing else tells of closed ports.
+  var refusalProbes = RefusalProbes()
   /// Whether the kernel cuts sends; only ever goes from true to false.
   var segmentationOffload: Bool
   #if os(Linux)

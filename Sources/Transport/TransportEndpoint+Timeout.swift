@@ -96,6 +96,7 @@ extension TransportEndpoint {
       if hasLostPatience(connection, now: now) && connection.pointee.initialCount > Self.probesBeforeGivingUp {
         return fail(connection, .timedOut, now: now)
       }
+      silentConnections.append(connection.pointee.index)
       sendInitial(connection, now: now)
     }
     if probeDeadline(connection) <= now {
@@ -105,6 +106,10 @@ extension TransportEndpoint {
       probe(connection, now: now)
     }
   }
+
+  /// A peer that was silent when `handleTimeout` expected it to answer: the network may know that nobody is there
+  /// (`peerUnreachable`). Each silence is told once.
+  package mutating func takeSilentPeer() -> PeerAddress? { silentConnections.popFirst().map { address(of: $0) } }
 
   private func hasLostPatience(_ connection: UnsafeMutablePointer<Connection>, now: Instant) -> Bool {
     connection.pointee.awaitingSince != never
@@ -119,6 +124,7 @@ extension TransportEndpoint {
     statistics.probeTimeouts += 1
     connection.pointee.probeCount += 1
     connection.pointee.probesDue = 2
+    silentConnections.append(connection.pointee.index)
     // Lest the deadline stay due until the probe leaves.
     connection.pointee.lastElicitingSent = now
     let oldest = connection.pointee.sent.first

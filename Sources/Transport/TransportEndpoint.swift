@@ -57,6 +57,9 @@ public struct TransportEndpoint: ~Copyable {
   /// The oldest are forgotten when nobody asks for them, since their operations tell as well.
   var failedConnections = RecentQueue<64, Failure>(placeholder: Failure(connection: 0, status: .ok))
 
+  /// Connections whose peers did not answer in time, for whoever can find out why. The oldest are forgotten.
+  var silentConnections = RecentQueue<8, ConnectionIndex>(placeholder: 0)
+
   /// Connections whose staged frames wait for room.
   var starved = ConnectionQueue(.forRoom)
   /// Connections that have something to send and found no slot for its packet or frames.

@@ -13,6 +13,38 @@ import Testing
     #expect(!a.errorsPending)
   }
 
+  /// Without an error queue it takes asking twice; who is there is never taken for gone.
+  @Test(arguments: Path.portable) func aClosedPortIsFoundOutByAsking(path: Path) throws {
+    let a = try Endpoint(path)
+    #expect(a.asksWhoIsSilent)
+    let dead = try closedPort(path)
+    var b = try Endpoint(path)
+    while RefusalProbes.slot(b.address) == RefusalProbes.slot(dead) { b = try Endpoint(path) }
+    #expect(!a.isRefused(dead))
+    for _ in 0..<5 {
+      #expect(a.isRefused(dead))
+      #expect(!a.isRefused(b.address))
+    }
+    // What asks brings nothing.
+    #expect(a.send(pattern(50), to: b.address).stop == .finished)
+    #expect(b.collect(6).map(\.bytes) == Array(repeating: pattern(0), count: 5) + [pattern(50)])
+  }
+
+  @Test func moreSilentPeersThanProbesLeaveNoDescriptor() throws {
+    let path = Path.portable[0]
+    var opened: Set<Int32> = []
+    let hook = SyscallHook { record in
+      if record.name == .connect { opened.insert(record.descriptor) }
+      return .pass
+    }
+    try hook.run {
+      let a = try Endpoint(path)
+      for number in 0..<100 { _ = a.isRefused(a.address.with(port: UInt16(40_000 + number))) }
+    }
+    #expect(opened.count > 1)
+    #expect(Set(hook.closed).isSuperset(of: opened))
+  }
+
   @Test(arguments: Path.linux) func errorsOfOthersLoseNothing(path: Path) throws {
     let a = try Endpoint(path)
     let b = try Endpoint(path)

@@ -15,6 +15,7 @@ struct Path: Sendable, CustomTestStringConvertible {
     Path(portable: true, family: .ipv4), Path(portable: true, family: .ipv6),
   ]
   static let linux = all.filter { !$0.portable }
+  static let portable = all.filter { $0.portable }
 
   func options(_ change: (inout UDPSocketOptions) -> Void = { _ in }) -> UDPSocketOptions {
     var options = UDPSocketOptions()
@@ -45,6 +46,8 @@ final class Endpoint {
   var nextDelivery: UInt64 { socket.nextDelivery }
   func receive() -> Int { socket.hasFaults ? socket.receiveThroughFaults(now: Clock.now()) : socket.receive() }
   func nextError() -> PeerError? { socket.nextError() }
+  var asksWhoIsSilent: Bool { socket.asksWhoIsSilent }
+  func isRefused(_ destination: SocketAddress) -> Bool { socket.isRefused(destination) }
 
   /// One entry made of slices of `bytes` cut at `cuts`.
   func send(

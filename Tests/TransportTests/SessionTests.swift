@@ -200,6 +200,22 @@ import Transport
     #expect(failure.time - start < milliseconds(3_000))
   }
 
+  /// Whoever drives the endpoint may ask the network about peers that are silent, during the handshake and later.
+  @Test(arguments: [false, true]) func silentPeersAreNamed(isEstablished: Bool) {
+    let bench = Bench()
+    if isEstablished { bench.establish() }
+    while bench.host(0).endpoint.takeSilentPeer() != nil {}
+    bench.host(1).stop(bench.network)
+    bench.post(size: 10)
+    bench.network.run(for: milliseconds(500))
+    var silences = 0
+    while let peer = bench.host(0).endpoint.takeSilentPeer() {
+      #expect(peer == SimulatedNetwork.address(1))
+      silences += 1
+    }
+    #expect((3...8).contains(silences))
+  }
+
   @Test func aConnectionAtRestHasNoTimers() {
     let bench = Bench()
     bench.establish()

@@ -30,8 +30,11 @@ package final class EventQueue: Waitable {
     let flags = attributes.pointee.flags
     guard flags & ~(FI_WRITE | FI_AFFINITY | FI_PEER) == 0 else { throw Self.refuse("unknown flags") }
     let owner = flags & FI_PEER == 0 ? nil : try Self.owner(context)
+    // Engines may come to be driven from here, which the portable path cannot watch: only who asks gets a descriptor then.
+    let kind = attributes.pointee.wait_obj
+    let watched: Int32? = kind == FI_WAIT_UNSPEC && Configuration.current.isPortable ? -1 : nil
     let waiting = try WaitChoice(
-      attributes.pointee.wait_obj, attributes.pointee.wait_set, in: fabric, for: .eventQueue)
+      kind, attributes.pointee.wait_set, in: fabric, watching: watched, for: .eventQueue)
     // The size is a hint: a program that asked for little must not lose events.
     let capacity = max(attributes.pointee.size, Self.leastCapacity)
     self.init(fabric, isWritable: flags & FI_WRITE != 0, capacity: capacity, waiting, owner)

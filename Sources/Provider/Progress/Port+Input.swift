@@ -30,6 +30,7 @@ extension Port {
     }
     if isIdle { transport.pollIdle(now: now) }
     transport.handleTimeout(now: now)
+    if asksWhoIsSilent { askSilentPeers(now) }
     drain(now)
     if internalDeadline <= now { work(now) }
     if transport.wantsTransmit { flush(now) }

@@ -140,6 +140,14 @@ extension Port {
     }
   }
 
+  /// Looks into the silence of peers where the socket does not report what routers and hosts say.
+  @inline(never)
+  func askSilentPeers(_ now: Instant) {
+    while let peer = transport.takeSilentPeer() {
+      if socket.isRefused(SocketAddress(words: peer.words)) { transport.peerUnreachable(peer, now: now) }
+    }
+  }
+
   /// Queued bytes that fill a call of the socket, 64 KiB with all headers.
   @inline(__always) private static var flushBytes: Int { 60 * 1024 }
   /// Operations worth a call of the socket: found by trying 16, 24, 32 and 48 with 64 B and 256 B messages.

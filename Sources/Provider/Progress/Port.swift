@@ -64,6 +64,7 @@ package final class Port {
   /// Receives of the shared context that messages of this port are arriving in.
   var sharedReceives = IndexList()
   var socket: UDPSocket
+  let asksWhoIsSilent: Bool
   var transport: TransportEndpoint
   var regionTransfers: RegionTransferTable
   var peers = PeerCache()
@@ -131,6 +132,7 @@ package final class Port {
     countsRemotes = binding.counters.countRemotes || options.capabilities & FI_RMA_EVENT != 0
     countedFlags = countsOperations ? FI_COMPLETION : 0
     let address = PeerAddress(words: socket.localAddress.words)
+    asksWhoIsSilent = socket.asksWhoIsSilent
     self.socket = socket
     self.socket.scratch = batch.memory
     transport = TransportEndpoint(configuration: configuration, localAddress: address)
