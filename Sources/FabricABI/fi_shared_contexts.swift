@@ -50,13 +50,15 @@ private func srx_close(_ fid: UnsafeMutablePointer<fid>?) -> Int32 {
   }
 }
 
-/// A completion queue, with FI_RECV: for receives that met no message.
+/// With FI_RECV a completion queue, for receives that met no message, or a counter of all receives.
 private func srx_bind(_ fid: UnsafeMutablePointer<fid>?, _ bfid: UnsafeMutablePointer<fid>?, _ flags: UInt64) -> Int32 {
   status { () throws(FabricError) in
-    guard let bfid, bfid.pointee.fclass == Int(FI_CLASS_CQ) else {
-      throw .invalidArgument.because(.endpointControl, "shared contexts have no such object", in: "fi_ep_bind")
+    let shared = object(fid, lfp_srx.self)
+    switch bfid.map({ UInt32(truncatingIfNeeded: $0.pointee.fclass) }) {
+    case UInt32(FI_CLASS_CQ): try shared.bind(object(bfid, lfp_cq.self), flags: flags)
+    case UInt32(FI_CLASS_CNTR): try shared.bind(object(bfid, lfp_cntr.self), flags: flags)
+    default: throw .invalidArgument.because(.endpointControl, "shared contexts have no such object", in: "fi_ep_bind")
     }
-    try object(fid, lfp_srx.self).bind(object(bfid, lfp_cq.self), flags: flags)
   }
 }
 

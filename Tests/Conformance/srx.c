@@ -199,6 +199,46 @@ CASE(one_queue_for_all_endpoints) {
   group_close(&group);
 }
 
+// Its counter counts receives wherever they end, those of endpoints what ends there.
+CASE(a_counter_for_all_endpoints) {
+  struct group group;
+  group_open(&group, true, false);
+  struct fi_cntr_attr attributes = {.events = FI_CNTR_EVENTS_COMP};
+  struct fid_cntr *counter = NULL;
+  assert_offered(fi_cntr_open(group.node.domain, &attributes, &counter, NULL));
+  int bound = fi_ep_bind(group.srx, &counter->fid, FI_RECV);
+  if (bound == -FI_EINVAL) unsupported("no counters of shared receive contexts");
+  assert_success(bound);
+  assert_fails(fi_ep_bind(group.srx, &counter->fid, FI_RECV));
+  assert_fails(fi_ep_bind(group.srx, &counter->fid, FI_SEND));
+  assert_returns(fi_close(&counter->fid), -FI_EBUSY);
+  char buffers[endpoints + 1][8], source[8] = {0};
+  for (int i = 0; i < endpoints; i++) post(fi_recv(group.srx, buffers[i], 8, NULL, FI_ADDR_UNSPEC, buffers[i]));
+  for (int i = 0; i < endpoints; i++) {
+    assert_int_equal(fi_cntr_read(counter), i);
+    post(fi_send(group.peer.ep, source, 8, NULL, group.to[i], source));
+    wait_for(group.peer.tx_cq, source);
+    struct fi_cq_tagged_entry entry;
+    assert_int_equal(receiver_of(&group, &entry), i);
+  }
+  assert_int_equal(fi_cntr_read(counter), endpoints);
+  post(fi_recv(group.srx, buffers[endpoints], 8, NULL, FI_ADDR_UNSPEC, buffers[endpoints]));
+  (void)fi_cancel(&group.srx->fid, buffers[endpoints]);
+  for (double deadline = deadline_after(DEFAULT_WAIT); fi_cntr_readerr(counter) == 0;) {
+    if (seconds() > deadline) failed("a cancelled receive is no error");
+    drive_progress();
+  }
+  assert_int_equal(fi_cntr_read(counter), endpoints);
+  for (int i = 0; i < endpoints; i++) {
+    close_fid(group.eps[i]);
+    group.eps[i] = NULL;
+  }
+  close_fid(group.srx);
+  group.srx = NULL;
+  close_fid(counter);
+  group_close(&group);
+}
+
 CASE(directed_receives) {
   struct group group;
   group_open(&group, true, false);

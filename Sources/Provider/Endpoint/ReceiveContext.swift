@@ -24,7 +24,7 @@ package final class ReceiveContext {
   /// Where its receives complete, and room for that is set aside when they are posted. Nil of a shared one: there it is
   /// the queue of the port that the message came to, and room is found when it comes.
   private(set) var queue: Unmanaged<CompletionQueue>?
-  /// Counts its receives; where it is nil the port's own counter does.
+  /// Counts its receives; where it is nil, and beside that of a shared one, the port's own counter does.
   private(set) var counter: Unmanaged<Counter>?
   /// Receives are counted: here, or by a port that takes its messages to this context.
   var isCounted: Bool
@@ -113,6 +113,12 @@ package final class ReceiveContext {
     obstacle = 0
     receives = ReceiveQueue(capacity: options.receiveQueueSize)
     adopt(options)
+  }
+
+  /// Counts the receives of a shared one, wherever they end; nil no longer does.
+  func count(at counter: Unmanaged<Counter>?) {
+    self.counter = counter
+    if counter != nil { isCounted = true }
   }
 
   /// Lets no more be posted. What waits is dropped; what is arriving ends untold, in `queue`, which nobody reads.
@@ -262,7 +268,7 @@ package final class ReceiveContext {
       queue._withUnsafeGuaranteedRef { $0.unreserve() }
     }
     receives.free(index)
-    if isCounted { countReceive(length, at: port) }
+    if isCounted { countEnd(length, isError: false, at: port) }
   }
 
   /// Out of the way of others, since it counts references.
@@ -310,18 +316,17 @@ package final class ReceiveContext {
     }
     receives.free(index)
     // From an unknown source, it is received all the same.
-    if isCounted && code == FI_EADDRNOTAVAIL, let port { return countReceive(UInt64(length), at: port) }
-    if isCounted { (counter ?? port?.binding.counters.receive)?._withUnsafeGuaranteedRef { $0.countError() } }
+    if isCounted { countEnd(UInt64(length), isError: port == nil || code != FI_EADDRNOTAVAIL, at: port) }
   }
 
-  /// Counts the end of one message in a buffer for many.
-  func countPacked(_ bytes: UInt64, isError: Bool, at port: Port) {
-    if !isError { return countReceive(bytes, at: port) }
-    (counter ?? port.binding.counters.receive)?._withUnsafeGuaranteedRef { $0.countError() }
-  }
-
+  /// Counts the end of a receive, or of one message in a buffer for many.
   @inline(never)
-  private func countReceive(_ bytes: UInt64, at port: Port) {
-    (counter ?? port.binding.counters.receive)?._withUnsafeGuaranteedRef { $0.count(bytes) }
+  func countEnd(_ bytes: UInt64, isError: Bool, at port: Port?) {
+    Self.count(counter, bytes, isError)
+    if counter == nil || isShared { Self.count(port?.binding.counters.receive, bytes, isError) }
+  }
+
+  private static func count(_ counter: Unmanaged<Counter>?, _ bytes: UInt64, _ isError: Bool) {
+    counter?._withUnsafeGuaranteedRef { if isError { $0.countError() } else { $0.count(bytes) } }
   }
 }

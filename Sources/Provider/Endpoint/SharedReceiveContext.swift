@@ -14,6 +14,7 @@ package final class SharedReceiveContext {
   /// op_flags that it was opened with.
   package let defaultFlags: UInt64
   private var queue: CompletionQueue?
+  private var counters = BoundCounters()
   private var bindings = 0
 
   /// Opens a context as `attributes` describe it, or with what endpoints have by default. Throws FI_EINVAL for what no
@@ -76,6 +77,8 @@ package final class SharedReceiveContext {
     queue?.removeBinding()
     context.boundQueue = nil
     queue = nil
+    context.count(at: nil)
+    counters.unbindAll()
     context.imported?._withUnsafeGuaranteedRef { domain.engine.remove($0) }
     domain.removeChild()
   }
@@ -94,6 +97,18 @@ package final class SharedReceiveContext {
     queue.grow(by: size)
     self.queue = queue
     context.boundQueue = .passUnretained(queue)
+  }
+
+  /// Has a counter count the receives, at whichever endpoint they end, beside the counters of those. Throws FI_EBADFLAGS
+  /// for other flags than FI_RECV, FI_EINVAL when one is bound already, FI_EDOMAIN.
+  package func bind(_ counter: Counter, flags: UInt64) throws(FabricError) {
+    if flags != FI_RECV { throw .badFlags }
+    if counter.domain !== domain { throw .wrongDomain }
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    if !counters.isEmpty { throw Self.refuse("a counter is bound already", in: "fi_ep_bind") }
+    counters.bind(counter, flags: flags)
+    context.count(at: counters.receive)
   }
 
   /// Reads an option of level FI_OPT_ENDPOINT, as `Endpoint.option` does.

@@ -168,7 +168,7 @@ extension Port {
     if status == .ok && entry.pointee.count > maximumSlices { code = FI_EINVAL }
     report(completion, entry.pointee.flags, overflow: overflow, code, status, from: connection)
     context._withUnsafeGuaranteedRef {
-      if $0.isCounted { $0.countPacked(length, isError: code != 0, at: self) }
+      if $0.isCounted { $0.countEnd(length, isError: code != 0, at: self) }
     }
   }
 

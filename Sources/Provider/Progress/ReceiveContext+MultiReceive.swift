@@ -177,7 +177,7 @@ extension ReceiveContext {
     if isLast && state == .used { completion.flags |= FI_MULTI_RECV }
     report(completion, message, length, status, at: port, to: queue)
     if isCounted {
-      countPacked(length, isError: status != .ok || length > UInt64(message.place.count), at: port)
+      countEnd(length, isError: status != .ok || length > UInt64(message.place.count), at: port)
     }
     guard isLast else { return }
     if state == .cancelled { return failUnmatched(message.buffer) }
