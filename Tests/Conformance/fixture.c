@@ -310,6 +310,8 @@ static void apply_setup(struct fi_info *hints, const struct setup *setup) {
   hints->rx_attr->size = setup->rx_size;
   hints->tx_attr->msg_order = setup->msg_order;
   hints->rx_attr->msg_order = setup->msg_order;
+  hints->tx_attr->iov_limit = setup->iov_limit;
+  hints->rx_attr->iov_limit = setup->iov_limit;
   apply_key(setup->domain_key, &hints->domain_attr->auth_key, &hints->domain_attr->auth_key_size);
   apply_key(setup->endpoint_key, &hints->ep_attr->auth_key, &hints->ep_attr->auth_key_size);
 }

@@ -126,6 +126,7 @@ struct setup {
   uint64_t tx_bind_flags;  // besides FI_TRANSMIT
   uint64_t rx_bind_flags;  // besides FI_RECV
   uint64_t msg_order;
+  size_t iov_limit;
   const char *domain_key;  // authorization keys, NULL for none
   const char *endpoint_key;
   bool same_domain;  // for pair_open: both endpoints in one domain

@@ -146,9 +146,9 @@ static void split(struct iovec *parts, size_t count, char *buffer, size_t length
   }
 }
 
-static void transfer_vectors(size_t length) {
+static void transfer_vectors(size_t length, const struct setup *setup) {
   struct pair pair;
-  pair_open(&pair, NULL);
+  pair_open(&pair, setup);
   size_t tx_limit = pair.a.info->tx_attr->iov_limit, rx_limit = pair.b.info->rx_attr->iov_limit;
   if (tx_limit < 2 || rx_limit < 2) unsupported("iov_limit is %zu and %zu", tx_limit, rx_limit);
   if (tx_limit > 8) tx_limit = 8;
@@ -174,9 +174,15 @@ static void transfer_vectors(size_t length) {
   pair_close(&pair);
 }
 
-CASE(vectors_of_small_messages) { transfer_vectors(50); }
-CASE(vectors_of_medium_messages) { transfer_vectors(5000); }
-CASE(vectors_of_large_messages) { transfer_vectors(700001); }
+CASE(vectors_of_small_messages) { transfer_vectors(50, NULL); }
+CASE(vectors_of_medium_messages) { transfer_vectors(5000, NULL); }
+CASE(vectors_of_large_messages) { transfer_vectors(700001, NULL); }
+
+// More than what nearly all providers offer unasked.
+CASE(vectors_of_eight_pieces_on_request) {
+  static const struct setup many = {.iov_limit = 8};
+  for (size_t length = 50; length <= 500000; length *= 100) transfer_vectors(length, &many);
+}
 
 CASE(vectors_up_to_the_limit) {
   struct pair pair;

@@ -136,6 +136,7 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     #expect(info.caps & ~communication == Capabilities.all & ~Capabilities.onlyByName & ~communication)
     #expect(info.mode == 0 && info.domain_attr.pointee.mr_mode == 0)
     #expect(info.tx_attr.pointee.op_flags == 0 && info.tx_attr.pointee.size == 1024)
+    #expect(info.tx_attr.pointee.iov_limit == 4 && info.rx_attr.pointee.iov_limit == 4)
     #expect(info.domain_attr.pointee.threading == FI_THREAD_SAFE)
     #expect(info.domain_attr.pointee.progress == FI_PROGRESS_AUTO)
     #expect(info.domain_attr.pointee.max_cntr_value == .max)
@@ -154,6 +155,8 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     hints.transmit.pointee.size = 512
     hints.transmit.pointee.inject_size = 64
     hints.receive.pointee.size = 4096
+    hints.transmit.pointee.iov_limit = Capabilities.iovLimit
+    hints.receive.pointee.iov_limit = 1
     hints.endpoint.pointee.max_order_raw_size = 8
     hints.endpoint.pointee.max_order_war_size = 16
     hints.endpoint.pointee.max_order_waw_size = 8
@@ -166,6 +169,7 @@ let loopback = SocketAddress(ipv4: 127, 0, 0, 1, port: 0)
     #expect(info.tx_attr.pointee.op_flags == FI_COMPLETION | FI_DELIVERY_COMPLETE)
     #expect(info.tx_attr.pointee.size == 512 && info.tx_attr.pointee.inject_size == 64)
     #expect(info.rx_attr.pointee.size == 4096)
+    #expect(info.tx_attr.pointee.iov_limit == Capabilities.iovLimit && info.rx_attr.pointee.iov_limit == 1)
     #expect(info.ep_attr.pointee.max_order_war_size == 16)
     #expect(info.ep_attr.pointee.max_order_raw_size == 8 && info.ep_attr.pointee.max_order_waw_size == 8)
     let keys = try Entries(hints: hints, environment: ["FI_POLYFILL_MR_PROV_KEY": "1"]).first

@@ -102,6 +102,8 @@ package enum Capabilities {
   package static var injectSize: Int { 1024 }
   /// Less than `maximumSlices`: regions of several pieces need more.
   package static var iovLimit: Int { 8 }
+  /// For who does not ask for so many: what nearly all of upstream's providers have.
+  package static var standardIovLimit: Int { 4 }
   package static var remoteIovLimit: Int { 4 }
   /// Largest queue that a hint may ask for, in operations.
   package static var maximumQueueSize: Int { 65_536 }

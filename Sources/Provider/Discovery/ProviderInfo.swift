@@ -193,7 +193,7 @@ package struct ProviderInfo {
     attributes.msg_order = type.messageOrder
     attributes.inject_size = chosen(hint?.inject_size, type.injectSize)
     attributes.size = chosen(hint?.size, configuration.txSize)
-    attributes.iov_limit = chosen(hint?.iov_limit, Capabilities.iovLimit)
+    attributes.iov_limit = chosen(hint?.iov_limit, Capabilities.standardIovLimit)
     attributes.rma_iov_limit = chosen(hint?.rma_iov_limit, type.remoteIovLimit)
   }
 
@@ -203,7 +203,7 @@ package struct ProviderInfo {
     attributes.op_flags = hint?.op_flags ?? 0
     attributes.msg_order = type.messageOrder
     attributes.size = chosen(hint?.size, configuration.rxSize)
-    attributes.iov_limit = chosen(hint?.iov_limit, Capabilities.iovLimit)
+    attributes.iov_limit = chosen(hint?.iov_limit, Capabilities.standardIovLimit)
   }
 
   private func chosen(_ hint: Int?, _ standard: Int) -> Int { hint.map { $0 == 0 ? standard : $0 } ?? standard }
