@@ -1179,6 +1179,44 @@ CASE(a_join_that_is_left_fails_for_the_others) {
   world_close(&world);
 }
 
+// What a member sends in a join that has failed for others before does not stand in the way of the next one.
+CASE(a_list_is_joined_again_after_a_failed_join) {
+  enum { members = 5 };
+  struct world world;
+  world_open(&world, members);
+  for (int leaver = 0; leaver < members; leaver++) {
+    struct group group = {.size = members, .ranks = {0, 1, 2, 3, 4}}, again = group;
+    int late = (leaver + 2) % members;
+    for (int i = 0; i < members; i++) {
+      if (i != late) begin_join(&world, &group, i, 0);
+    }
+    for (int i = 0; i < 50; i++) drive_progress();
+    close_fid(group.mcs[leaver]);
+    // Some are at their next join before the last one is at its first.
+    int first = (leaver + 1) % members;
+    assert_true(join_ended(&world.members[first], group.mcs[first], &group) > 0);
+    begin_join(&world, &again, leaver, 0);
+    begin_join(&world, &again, first, 0);
+    for (int i = 0; i < 20; i++) drive_progress();
+    begin_join(&world, &group, late, 0);
+    for (int i = 0; i < members; i++) {
+      if (i != leaver && i != first) assert_true(join_ended(&world.members[i], group.mcs[i], &group) > 0);
+    }
+    for (int i = 0; i < members; i++) {
+      if (i != leaver) close_fid(group.mcs[i]);
+      close_fid(group.sets[i]);
+      if (i != leaver && i != first) begin_join(&world, &again, i, 0);
+    }
+    for (int i = 0; i < members; i++) {
+      assert_int_equal(join_ended(&world.members[i], again.mcs[i], &again), 0);
+    }
+    struct call call = {.kind = FI_ALLTOALL, .datatype = FI_UINT8, .op = FI_NOOP, .count = 100};
+    move(&world, &again, &call, 1, 7);
+    group_leave(&again);
+  }
+  world_close(&world);
+}
+
 // ---- counters, pieces, injection ----------------------------------------------------------------------------------
 
 static struct fid_cntr *counters[most];

@@ -1,5 +1,6 @@
 import CFabric
 import Containers
+import Transport
 
 /// A group that an endpoint has joined, or is joining.
 ///
@@ -58,6 +59,12 @@ struct CollectiveGroup: BitwiseCopyable {
     for index in 0..<count where addresses[index] == address { return index }
     return nil
   }
+}
+
+/// A member's message of a join that has failed at this side before it came: not one of the next join of the list.
+struct OwedJoin: BitwiseCopyable, Equatable {
+  let key: UInt64
+  let connection: ConnectionIndex
 }
 
 enum CollectiveGroupState: UInt8, BitwiseCopyable {

@@ -95,6 +95,8 @@ struct CollectiveReceive: ListLinked {
   let connection: ConnectionIndex
   let length: Int
   var isAccepted = false
+  /// The session with that member has ended.
+  var isLost = false
   var sliceCount: Int
   var slices: (Slice, Slice) = (Slice(base: nil, count: 0), Slice(base: nil, count: 0))
 

@@ -9,17 +9,20 @@ extension Collectives {
   /// A session has ended: operations that wait for a message from there wait in vain. Others go on, since a member that
   /// has all it needs may close.
   func connectionFailed(_ connection: ConnectionIndex, _ status: TransportStatus) {
-    forEachWaitingReceive { operation, receive in
-      if receive.connection == connection { noteFailure(of: operation.group, TransferError.code(status)) }
+    owed.removeAll { $0.connection == connection }
+    forEachWaitingReceive { operation, index in
+      guard receives[index].pointee.connection == connection else { return }
+      receives[index].pointee.isLost = true
+      noteFailure(of: operation.group, TransferError.code(status))
     }
     if status != .closed { discardJoins(from: connection) }
   }
 
-  private func forEachWaitingReceive(_ body: (CollectiveOperation, CollectiveReceive) -> Void) {
+  private func forEachWaitingReceive(_ body: (CollectiveOperation, UInt32) -> Void) {
     for index in 0..<operations.capacity where operations.contains(index) && operations[index].pointee.isLive {
       var receive = operations[index].pointee.receives.first
       while receive != .max {
-        if !receives[receive].pointee.isAccepted { body(operations[index].pointee, receives[receive].pointee) }
+        if !receives[receive].pointee.isAccepted { body(operations[index].pointee, receive) }
         receive = receives[receive].pointee.next
       }
     }
@@ -32,8 +35,9 @@ extension Collectives {
   /// group is under way there is no other.
   func probeSenders() -> Bool {
     var asked: [CollectiveHandle] = []
-    forEachWaitingReceive { operation, receive in
+    forEachWaitingReceive { operation, index in
       guard let group = group(operation.group) else { return }
+      let receive = receives[index].pointee
       if group.pointee.probes > 0 && !asked.contains(operation.group) { return }
       let name = SendName(operation.group, .probe)
       let handle = CollectiveHandle(bits: group.pointee.handles[receive.peer])
@@ -60,7 +64,10 @@ extension Collectives {
     guard let group = group(handle), group.pointee.failure == 0 else { return }
     group.pointee.failure = code
     discardUnexpected(of: handle)
-    if group.pointee.state == .joining { tellJoining(handle) }
+    if group.pointee.state == .joining {
+      disown(joinOf: handle)
+      tellJoining(handle)
+    }
     tellMembers(handle, code)
     var index = group.pointee.operations.first
     while index != .max {

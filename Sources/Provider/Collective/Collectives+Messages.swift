@@ -41,17 +41,57 @@ extension Collectives {
     return nil
   }
 
-  /// Steps of joins that have not begun are kept. That a member's join has failed is of use at once, whatever step of the
-  /// own one waits for it.
+  /// Steps of joins that have not begun are kept, and those of a failed one refused. That a member's join has failed is of
+  /// use at once, whatever step of the own one waits for it.
   private func joinMessageArrived(_ event: UnsafePointer<Event>, _ key: UInt64) {
-    let receive = waitingJoin(key, from: event.pointee.connection)
-    if receive == nil, event.pointee.length == 0,
-      let handle = joining.first(where: { groups[$0.slot].pointee.key == key })
-    {
-      refuse()
-      return noteFailure(of: handle, FI_EREMOTEIO)
+    let message = OwedJoin(key: key, connection: event.pointee.connection)
+    if let index = owed.firstIndex(of: message) {
+      owed.remove(at: index)
+      return refuse()
     }
+    let receive = waitingJoin(key, from: event.pointee.connection)
     match(event, with: receive)
+    if receive == nil, event.pointee.length == 0,
+      let handle = joining.first(where: {
+        groups[$0.slot].pointee.key == key && groups[$0.slot].pointee.failure == 0
+      })
+    {
+      noteFailure(of: handle, FI_EREMOTEIO)
+    }
+  }
+
+  /// A join fails: what it has not received of a member is dropped, now or when it comes. Each member sends one message in
+  /// a join, also when that fails there; none comes of who is gone, which a question finds out.
+  func disown(joinOf handle: CollectiveHandle) {
+    let group = groups[handle.slot]
+    let index = group.pointee.operations.first
+    guard index != .max else { return }
+    var receive = operations[index].pointee.receives.first
+    while receive != .max {
+      let entry = receives[receive]
+      if !entry.pointee.isAccepted && !entry.pointee.isLost { disown(from: entry.pointee.connection, handle) }
+      receive = entry.pointee.next
+    }
+    var position = operations[index].pointee.step + (operations[index].pointee.isSending ? 1 : 0)
+    while let step = operations[index].pointee.schedule.step(position) {
+      if let peer = step.receive?.peer,
+        let connection = withPort({ $0.connection(to: group.pointee.addresses[peer]) })
+      {
+        disown(from: connection, handle)
+      }
+      position += 1
+    }
+  }
+
+  private func disown(from connection: ConnectionIndex, _ handle: CollectiveHandle) {
+    let group = groups[handle.slot]
+    let tag = CollectiveTag.join(group.pointee.key).bits
+    if let message = unexpected.find(tagged: true, tag: tag, ignore: 0, from: connection) {
+      return discard(message, from: &unexpected)
+    }
+    owed.append(OwedJoin(key: group.pointee.key, connection: connection))
+    let name = SendName(handle, .probe)
+    if post(.probe(.none), nil, 0, .deliveryComplete, name, on: connection) { group.pointee.probes += 1 }
   }
 
   /// The same of the oldest join of a list of members.
@@ -169,11 +209,14 @@ extension Collectives {
 
   private func discardUnexpected(_ isUnwanted: (UnexpectedMessage) -> Bool) {
     unexpected.forEach { queue, index in
-      guard isUnwanted(queue[index].pointee) else { return }
-      let handle = queue[index].pointee.handle
-      queue.unlink(index)
-      queue.free(index)
-      withPort { $0.transport.discardHeld(handle, now: Clock.now()) }
+      if isUnwanted(queue[index].pointee) { discard(index, from: &queue) }
     }
+  }
+
+  private func discard(_ message: UInt32, from queue: inout UnexpectedQueue) {
+    let handle = queue[message].pointee.handle
+    queue.unlink(message)
+    queue.free(message)
+    withPort { $0.transport.discardHeld(handle, now: Clock.now()) }
   }
 }

@@ -26,6 +26,8 @@ final class Collectives {
   private var nextGeneration = UInt16(truncatingIfNeeded: mix(Clock.now()))
   /// Groups whose join is under way, the oldest first.
   var joining: [CollectiveHandle] = []
+  /// Messages of joins that have failed here and are still to come, one of a member for each join.
+  var owed: [OwedJoin] = []
   /// Groups that are to fail, and why.
   private var failures: [(group: CollectiveHandle, code: Int32)] = []
   private var ready = ReadyList()
