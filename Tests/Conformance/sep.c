@@ -1,6 +1,8 @@
 // Scalable endpoints. Man pages: fi_endpoint(3), "Scalable endpoints"; fi_av(3), fi_rx_addr.
 #include "fixture.h"
 
+#include <rdma/fi_atomic.h>
+
 enum { most = 4, bits = 3 };
 
 // A scalable endpoint, with a queue for each context.
@@ -978,6 +980,44 @@ CASE(close_with_operations_in_flight) {
   assert_string_equal(small, "again");
   two_close(&two);
   free(target);
+}
+
+// Nor is that which atomic operations return something to.
+CASE(close_with_atomics_in_flight) {
+  struct setup setup = defaults;
+  setup.caps |= FI_ATOMIC;
+  setup.progress = FI_PROGRESS_MANUAL;
+  struct two two;
+  two_open(&two, &setup, 2);
+  static uint64_t target[512];
+  struct fid_mr *mr = NULL;
+  assert_success(fi_mr_reg(two.b.node.domain, target, sizeof target, FI_REMOTE_WRITE | FI_REMOTE_READ, 0, 7, 0, &mr,
+                           NULL));
+  uint64_t base = two.b.node.info->domain_attr->mr_mode & (FI_MR_VIRT_ADDR | FI_MR_BASIC) ? (uintptr_t)target : 0;
+  uint64_t key = fi_mr_key(mr), one = 1;
+  // A session, so that the operations are on their way when the context is closed.
+  post(fi_atomic(two.a.tx[0], &one, 1, NULL, two.to_b, base, key, FI_UINT64, FI_SUM, &one));
+  wait_for(two.a.tx_cqs[0], &one);
+  size_t size = 4096;
+  uint64_t *memory = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(memory != MAP_FAILED);
+  for (int i = 0; i < 512; i++) memory[i] = 1;
+  uint64_t *results = memory + 512;
+  post(fi_fetch_atomic(two.a.tx[1], memory, 512, NULL, results, NULL, two.to_b, base, key, FI_UINT64, FI_SUM, memory));
+  post(fi_compare_atomic(two.a.tx[1], memory, 4, NULL, memory, NULL, results, NULL, two.to_b, base, key, FI_UINT64,
+                         FI_CSWAP, memory));
+  post(fi_fetch_atomic(two.a.tx[1], NULL, 4, NULL, results, NULL, two.to_b, base, key, FI_UINT64, FI_ATOMIC_READ,
+                       memory));
+  close_tx(&two.a, 1);  // the peer is not driven meanwhile
+  munmap(memory, 2 * size);
+  let_arrive(100);
+  // They were done all the same, and the other context goes on.
+  uint64_t fetched = 0;
+  post(fi_fetch_atomic(two.a.tx[0], &one, 1, NULL, &fetched, NULL, two.to_b, base, key, FI_UINT64, FI_SUM, &one));
+  wait_for(two.a.tx_cqs[0], &one);
+  assert_int_equal(fetched, 2);
+  close_fid(mr);
+  two_close(&two);
 }
 
 CASE(open_and_close_contexts_often) {
