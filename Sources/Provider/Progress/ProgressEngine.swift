@@ -258,18 +258,18 @@ package final class ProgressEngine {
     deferredWork.flush(waitingFor: counter)
   }
 
-  /// A port goes away, and its receive context unless others share it: what has not started does not start any more, and
-  /// with `all` the rest is forgotten. The caller holds the lock.
-  func dropDeferredWork(at port: Port, all: Bool) {
+  /// Where some work starts goes away: what has not started does not start any more, and with `all` the rest is forgotten.
+  /// The caller holds the lock.
+  func dropDeferredWork(all: Bool, where isGone: (DeferredWork) -> Bool) {
     startDeferredWork()
-    deferredWork.remove(at: Unmanaged.passUnretained(port).toOpaque(), all: all)
-    if !port.isSharing { deferredWork.remove(at: port.context.toOpaque(), all: all) }
+    deferredWork.remove(all: all, where: isGone)
   }
 
-  /// A receive context that ports shared goes away. The caller holds the lock.
-  func dropDeferredWork(at context: ReceiveContext) {
+  /// Ends the oldest triggered operation with a context that waits somewhere; false when there is none. The caller holds
+  /// the lock.
+  func cancelTriggered(context: UInt, where isThere: (DeferredWork) -> Bool) -> Bool {
     startDeferredWork()
-    deferredWork.remove(at: Unmanaged.passUnretained(context).toOpaque(), all: true)
+    return deferredWork.cancelTriggered(context: context, where: isThere)
   }
 
   // MARK: Sleeping
