@@ -159,6 +159,9 @@ func openDataPath(of endpoint: Endpoint, _ handle: UnsafeMutablePointer<lfp_ep>)
   }
 }
 
+/// Whether an object of class FI_CLASS_EP or FI_CLASS_SEP is this library's.
+func isEndpoint(_ fid: UnsafeMutablePointer<fid>) -> Bool { fid.pointee.ops == UnsafeMutablePointer(&endpointBaseOps) }
+
 nonisolated(unsafe) private var endpointBaseOps = fi_ops(
   size: MemoryLayout<fi_ops>.size, close: ep_close, bind: ep_bind, control: ep_control, ops_open: ep_ops_open,
   tostr: no_tostr, ops_set: no_ops_set)

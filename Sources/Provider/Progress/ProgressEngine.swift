@@ -30,6 +30,8 @@ package final class ProgressEngine {
   private(set) var mayCallOwners = false
   /// Of the domain, if there is one.
   var profile: Unmanaged<Profile>?
+  /// What ports have carried that are gone.
+  private var bygone = Traffic()
 
   /// Thresholds that the domain's counters have reached. Protected by the lock.
   package var reached = ReachedThresholds()
@@ -52,9 +54,13 @@ package final class ProgressEngine {
     isLocking = locking || automatic
     isAutomatic = automatic
     ports = .allocate(capacity: portCapacity)
+    Engines.add(self)
   }
 
-  deinit { ports.deallocate() }
+  deinit {
+    Engines.remove(Unmanaged.passUnretained(self).toOpaque(), bygone)
+    ports.deallocate()
+  }
 
   // MARK: Lock
 
@@ -163,6 +169,7 @@ package final class ProgressEngine {
     for index in 0..<portCount where ports[index].toOpaque() == Unmanaged.passUnretained(port).toOpaque() {
       portCount -= 1
       ports[index] = ports[portCount]
+      bygone += port.traffic
       waiter?.remove(port.descriptor)
       if port.hotDescriptor >= 0 { waiter?.remove(port.hotDescriptor) }
       return
@@ -172,6 +179,22 @@ package final class ProgressEngine {
   /// Calls `body` with all ports but those of datagram endpoints. The caller holds the lock.
   func forEachPort(_ body: (Port) -> Void) {
     for index in 0..<portCount { ports[index]._withUnsafeGuaranteedRef(body) }
+  }
+
+  /// Adds what all ports have to the variables, and what those have carried that are gone. The caller holds the lock.
+  func add(to values: inout ProfileValues) {
+    forEachPort { $0.add(to: &values) }
+    datagramPorts.forEach { $0.add(to: &values) }
+    values.traffic += bygone
+  }
+
+  /// How the domain is doing. Takes the lock.
+  package var status: ProfileValues {
+    lock()
+    defer { unlock() }
+    var values = ProfileValues()
+    add(to: &values)
+    return values
   }
 
   /// Includes a datagram endpoint's port, as ``add(_:)`` does.
@@ -184,6 +207,7 @@ package final class ProgressEngine {
   /// Leaves a datagram endpoint's port out. The caller holds the lock.
   package func remove(_ port: DatagramPort) {
     datagramPorts.remove(port)
+    bygone += port.traffic
     port.stopWatching(waiter)
   }
 
@@ -395,6 +419,7 @@ package final class ProgressEngine {
     thread?.stop()
     thread = nil
     waiter = nil
+    Engines.remove(Unmanaged.passUnretained(self).toOpaque(), bygone)
   }
 
   private static var roundsPerYield: UInt32 { 64 }
