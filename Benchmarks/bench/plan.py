@@ -210,8 +210,8 @@ def full_plan() -> list[Group]:
   groups = [
       Group(LOOPBACK, (ping(powers(64, MIB)), ping((64,), "inject")), short),
       Group(LOOPBACK, (stream(small), stream(small, "tagged")), short),
-      Group(LOOPBACK, (stream((64, 4 * KIB), "window=1024"), stream((64,), "inject"), unexpected((64, 4 * KIB))),
-            short),
+      Group(LOOPBACK, (stream((64, 4 * KIB), "window=1024"), stream((64,), "tagged", "window=1024"),
+                       stream((64,), "inject"), unexpected((64, 4 * KIB))), short),
       Group(LOOPBACK, (stream(large),), short),
       Group(LOOPBACK, (stream(large, "tagged"),), short),
       Group(LOOPBACK, (rma("write", powers(64, 16 * MIB)), rma("read", powers(64, 16 * MIB))), short),
@@ -224,7 +224,7 @@ def quick_plan() -> list[Group]:
   short = 0.03
   groups = [
       Group(LOOPBACK, (ping((64, 64 * KIB)), stream((64, 4 * KIB)), stream((64,), "tagged"),
-                       stream((64,), "window=1024"), unexpected((64,))), short),
+                       stream((64,), "window=1024"), stream((64,), "tagged", "window=1024"), unexpected((64,))), short),
       Group(LOOPBACK, (stream((MIB,)), rma("write", (MIB,)), rma("read", (MIB,))), short),
       Group(LOOPBACK, (cpu((64, MIB)),), short, blocking=True),
   ]

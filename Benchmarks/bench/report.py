@@ -128,23 +128,23 @@ def print_tables(results: Results, problems: list[str]) -> None:
       table.add_row(*map(escape, (row_title(row), *cells, *map(ratio, compared(results, row)))))
     console.print(table)
   table = Table(title="Targets", title_justify="left", header_style="bold")
-  for heading in ("", "measured", "target", ""):
+  for heading in ("", "measured", "limit", "target", ""):
     table.add_column(heading)
   colours = {"met": "green", "not met": "red", "not measured": "yellow"}
-  for what, measured, bound, verdict in target_rows(results):
-    table.add_row(escape(what), escape(measured), escape(bound), f"[{colours[verdict]}]{verdict}")
+  for *cells, verdict in target_rows(results):
+    table.add_row(*map(escape, cells), f"[{colours[verdict]}]{verdict}")
   console.print(table)
   for problem in problems:
     console.print("[yellow]note:[/]", escape(problem))
 
 
-def target_rows(results: Results) -> list[tuple[str, str, str, str]]:
+def target_rows(results: Results) -> list[tuple[str, str, str, str, str]]:
   rows = []
   for target in targets(results):
     unit = target.unit if target.unit == "×" else f" {target.unit}".rstrip()
-    value = f"{number(target.value)}{unit}" if not math.isnan(target.value) else ""
+    value, limit = ("" if math.isnan(figure) else f"{number(figure)}{unit}" for figure in (target.value, target.limit))
     bound = f"{'at most' if target.at_most else 'at least'} {target.bound:g}{unit} {target.how}".strip()
-    rows.append((target.what, value, bound, target.verdict))
+    rows.append((target.what, value, limit, bound, target.verdict))
   return rows
 
 
@@ -157,9 +157,8 @@ def markdown_table(heading: list[str], rows: list[list[str]]) -> str:
 
 
 def markdown_targets(results: Results) -> str:
-  rows = [[what, measured, bound, f"**{verdict}**" if verdict == "not met" else verdict]
-          for what, measured, bound, verdict in target_rows(results)]
-  return f"{origin(results)}\n\n" + markdown_table(["", "measured", "target", ""], rows)
+  rows = [[*cells, f"**{verdict}**" if verdict == "not met" else verdict] for *cells, verdict in target_rows(results)]
+  return f"{origin(results)}\n\n" + markdown_table(["", "measured", "limit", "target", ""], rows)
 
 
 def origin(results: Results) -> str:

@@ -9,6 +9,7 @@ from .plan import KIB, MIB
 from .results import Results
 
 OURS = "polyfill"
+UNCONNECTED, BEST = "limit/unconnected", "limit"
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Target:
   at_most: bool
   how: str
   unit: str = "×"
+  limit: float = math.nan  # the same with raw UDP in the library's place, or without loss where that is compared
 
   @property
   def verdict(self) -> str:
@@ -45,12 +47,18 @@ class Figures:
     cell = row.cells.get(OURS) if row else None
     return max(cell.samples) if cell and cell.samples else math.nan
 
-  def over_upstream(self, network: str, test: str, size: int, metric: str, only: str = "") -> float:
-    """Ours divided by the best of upstream's, or of those whose name begins with `only`."""
+  def over_upstream(self, network: str, test: str, size: int, metric: str, only: str = "", column: str = OURS) -> float:
+    """A column divided by the best of upstream's, or by the best of those whose name begins with `only`."""
     row = self.results.row(network, test, size, metric)
     if not row:
       return math.nan
-    return row.median(OURS) / row.best([column for column in self.upstream if column.startswith(only)])
+    return row.median(column) / row.best([name for name in self.upstream if name.startswith(only)])
+
+  def beside_upstream(self, what: str, row: tuple[str, str, int, str], bound: float, at_most: bool, how: str,
+                      only: str = "", limit: str = BEST) -> Target:
+    """A demand on what `over_upstream` computes, with what the raw program would reach."""
+    return Target(what, self.over_upstream(*row, only), bound, at_most, how,
+                  limit=self.over_upstream(*row, only, column=limit))
 
   def over(self, network: str, test: str, size: int, metric: str, column: str) -> float:
     return self.value(network, test, size, metric) / self.value(network, test, size, metric, column)
@@ -63,34 +71,36 @@ def targets(results: Results) -> list[Target]:
 
 def latency(figures: Figures) -> list[Target]:
   row = ("loopback", "pingpong", 64, "mean_us")
-  unconnected = figures.value(*row) / figures.value(*row, column="limit/unconnected")
+  what = "64 B half round trip"
   return [
-      Target("64 B half round trip", unconnected, 1.15, True, "of raw unconnected UDP's"),
-      Target("64 B half round trip", figures.over_upstream(*row), 0.75, True, "of the best upstream provider's"),
+      Target(what, figures.over(*row, column=UNCONNECTED), 1.15, True, "of raw unconnected UDP's"),
+      figures.beside_upstream(what, row, 0.75, True, "of the best upstream provider's", limit=UNCONNECTED),
   ]
 
 
 def rates(figures: Figures) -> list[Target]:
   best = "the best upstream provider's"
+
+  def demand(what: str, test: str, size: int, bound: float) -> Target:
+    return figures.beside_upstream(what, ("loopback", test, size, "rate"), bound, False, best)
+
   return [
-      Target("64 B message rate, untagged", figures.over_upstream("loopback", "stream", 64, "rate"), 40, False, best),
-      Target("64 B message rate, tagged", figures.over_upstream("loopback", "stream_tagged", 64, "rate"), 40, False,
-             best),
-      Target("64 B message rate, 1024 outstanding",
-             figures.over_upstream("loopback", "stream_window_1024", 64, "rate"), 40, False, best),
-      Target("4 KiB message rate", figures.over_upstream("loopback", "stream", 4 * KIB, "rate"), 5, False, best),
+      demand("64 B message rate, 1024 outstanding, untagged", "stream_window_1024", 64, 40),
+      demand("64 B message rate, 1024 outstanding, tagged", "stream_tagged_window_1024", 64, 40),
+      demand("64 B message rate, 64 outstanding, untagged", "stream", 64, 40),
+      demand("64 B message rate, 64 outstanding, tagged", "stream_tagged", 64, 40),
+      demand("4 KiB message rate", "stream", 4 * KIB, 5),
   ]
 
 
 def bandwidth(figures: Figures) -> list[Target]:
   rows = []
-  limit = figures.value("loopback", "stream", MIB, "bandwidth", "limit-gso")
   for test, title in (("stream", "1 MiB streaming"), ("write", "1 MiB RMA write")):
     row = ("loopback", test, MIB, "bandwidth")
     rows += [
-        Target(title, figures.value(*row) / limit, 0.8, False, "of the raw GSO stream's"),
-        Target(title, figures.over_upstream(*row), 2, False, "the best upstream provider's"),
-        Target(title, figures.over_upstream(*row, only="udp;ofi_rxd"), 20, False, "udp;ofi_rxd's"),
+        Target(title, figures.over(*row, column="limit-gso"), 0.8, False, "of the raw GSO stream's"),
+        figures.beside_upstream(title, row, 2, False, "the best upstream provider's"),
+        figures.beside_upstream(title, row, 20, False, "udp;ofi_rxd's", only="udp;ofi_rxd"),
     ]
   read = figures.value("loopback", "read", MIB, "bandwidth") / figures.value("loopback", "write", MIB, "bandwidth")
   return [*rows, Target("1 MiB RMA read", read, 0.9, False, "of RMA write's")]
@@ -103,8 +113,11 @@ def loss(figures: Figures) -> list[Target]:
     goodput = figures.value(lossy, "stream", MIB, "bandwidth") / figures.value(whole, "stream", MIB, "bandwidth")
     rows.append(Target(f"1 % loss, MTU {mtu}: goodput at 1 MiB", goodput, 0.7, False, "of the lossless"))
     for test, size, title in (("pingpong", 64, "64 B ping-pong"), ("transfer", MIB, "1 MiB transfer")):
-      last = figures.largest(lossy, test, size, "max_us") / figures.value(whole, test, size, "p999_us")
-      rows.append(Target(f"1 % loss, MTU {mtu}: latest completion, {title}", last, 20, True, "the lossless p99.9"))
+      usual = figures.value(whole, test, size, "p999_us")
+      rows.append(
+          Target(f"1 % loss, MTU {mtu}: latest completion, {title}",
+                 figures.largest(lossy, test, size, "max_us") / usual, 20, True, "the lossless p99.9",
+                 limit=figures.largest(whole, test, size, "max_us") / usual))
   return rows
 
 
@@ -128,5 +141,5 @@ def scale(figures: Figures) -> list[Target]:
 
 
 def cost(figures: Figures) -> list[Target]:
-  ratio = figures.over_upstream("loopback", "cpu", MIB, "cpu_s_per_gb")
-  return [Target("CPU time per GB, 1 MiB messages", ratio, 0.6, True, "of the best upstream provider's")]
+  row = ("loopback", "cpu", MIB, "cpu_s_per_gb")
+  return [figures.beside_upstream("CPU time per GB, 1 MiB messages", row, 0.6, True, "of the best upstream provider's")]

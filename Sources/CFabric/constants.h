@@ -10,6 +10,7 @@
 #include <rdma/fabric.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_eq.h>
+#include <rdma/fi_ext_polyfill.h>
 #include <rdma/fi_tagged.h>
 
 static inline uint32_t lfp_version(uint32_t major, uint32_t minor) { return FI_VERSION(major, minor); }
@@ -48,6 +49,12 @@ enum {
   LFP_MR_ATTR_SIZE_1_9 = offsetof(struct fi_mr_attr, hmem_data),
   LFP_MR_ATTR_SIZE_1_19 = offsetof(struct fi_mr_attr, page_size),
   LFP_MR_ATTR_SIZE_1_22 = offsetof(struct fi_mr_attr, base_mr),
+};
+
+// Where the numbers of a status begin, which are 64 bits each, and how many there are.
+enum {
+  LFP_REPORT_NUMBERS = offsetof(struct fi_polyfill_report, unexpected_messages),
+  LFP_REPORT_NUMBER_COUNT = (sizeof(struct fi_polyfill_report) - LFP_REPORT_NUMBERS) / sizeof(uint64_t),
 };
 
 #endif /* LFP_CONSTANTS_H */

@@ -23,11 +23,19 @@ struct lfp_domain {
   void *object;
 };
 
+/// Tables of the data path, as a handle has them that defers nothing.
+struct lfp_tables {
+  struct fi_ops_msg *msg;
+  struct fi_ops_tagged *tagged;
+  struct fi_ops_rma *rma;
+};
+
 /// What has data calls begins alike, so that the calls are the same. They find here: `port`, where operations are
 /// posted, and `receiver`, the receive context, once there are any; the number of the transmit context that posts; the
 /// flags of operations whose call takes none; and what is added to those and to the flags of the others, FI_COMPLETION
-/// unless completions are selective. An alias is another handle of the same object; `next_alias` leads from the object's
-/// own handle, the `parent`, through all of them.
+/// unless completions are selective. `tables` are set once the data path is open; `fid` has others in their place while
+/// default flags hold FI_TRIGGER. An alias is another handle of the same object; `next_alias` leads from the object's own
+/// handle, the `parent`, through all of them.
 #define LFP_ENDPOINT            \
   struct fid_ep fid;            \
   void *object;                 \
@@ -38,6 +46,7 @@ struct lfp_domain {
   uint64_t transmit_completion; \
   uint64_t receive_flags;       \
   uint64_t receive_completion;  \
+  struct lfp_tables tables;     \
   struct lfp_ep *parent;        \
   struct lfp_ep *next_alias
 

@@ -8,6 +8,7 @@
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
 #include <rdma/fi_eq.h>
+#include <rdma/fi_ext_polyfill.h>
 
 #define SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), "size of struct " #type)
 #define AT(type, field, offset) \
@@ -260,3 +261,13 @@ AT(lfp_av_set, fid, 0); AT(lfp_av_set, object, sizeof(struct fid_av_set));
 AT(lfp_mr, fid, 0); AT(lfp_mr, object, sizeof(struct fid_mr));
 AT(lfp_mc, fid, 0); AT(lfp_mc, object, sizeof(struct fid_mc));
 AT(lfp_profile, fid, 0); AT(lfp_profile, object, sizeof(struct fid_profile));
+
+// ---- rdma/fi_ext_polyfill.h ---------------------------------------------------------------------
+
+// Members are only ever added at the end.
+AT(fi_polyfill_report, size, 0); AT(fi_polyfill_report, level, 8); AT(fi_polyfill_report, mode, 12);
+AT(fi_polyfill_report, version, 16); AT(fi_polyfill_report, native, 20); AT(fi_polyfill_report, native_version, 24);
+AT(fi_polyfill_report, native_path, 32); AT(fi_polyfill_report, native_provider, 40);
+AT(fi_polyfill_report, reason, 48); AT(fi_polyfill_report, unexpected_messages, 56);
+AT(fi_polyfill_report, packets_sent, 112); AT(fi_polyfill_report, datagrams_sent, 232);
+AT(fi_polyfill_report, rtt_shortest, 304); AT(fi_polyfill_report, sockets, 352); SIZE(fi_polyfill_report, 392);

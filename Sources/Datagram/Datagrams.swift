@@ -141,7 +141,7 @@ package struct UDPSocketOptions {
 }
 
 /// What a ``UDPSocket`` has counted since it was opened.
-package struct UDPSocketStatistics {
+package struct UDPSocketStatistics: BitwiseCopyable {
   /// Datagrams sent, counting segments.
   package var datagramsSent: UInt64 = 0
   /// System calls made to send and to receive.
@@ -157,4 +157,37 @@ package struct UDPSocketStatistics {
   package var pendingErrors: UInt64 = 0
   /// Received datagrams dropped because they were larger than a receive buffer.
   package var truncated: UInt64 = 0
+  /// Datagrams lost because the kernel's receive buffer was full; only in ``UDPSocket/allStatistics``.
+  package var kernelDrops: UInt64 = 0
+  /// Datagrams lost by the ``FaultPlan``; only in ``UDPSocket/allStatistics``.
+  package var lostOnPurpose: UInt64 = 0
+
+  package init() {}
+
+  /// Those of several sockets together.
+  package static func += (left: inout UDPSocketStatistics, right: UDPSocketStatistics) {
+    left.datagramsSent += right.datagramsSent
+    left.sendCalls += right.sendCalls
+    left.receiveCalls += right.receiveCalls
+    left.buffersReceived += right.buffersReceived
+    left.segmentationRefusals += right.segmentationRefusals
+    left.segmentsResent += right.segmentsResent
+    left.pendingErrors += right.pendingErrors
+    left.truncated += right.truncated
+    left.kernelDrops += right.kernelDrops
+    left.lostOnPurpose += right.lostOnPurpose
+  }
+}
+
+/// What sockets make use of: how many of them do.
+package struct UDPSocketUse: BitwiseCopyable {
+  package var sockets: UInt64 = 0
+  /// The kernel cuts sends, and puts received datagrams together.
+  package var segmenting: UInt64 = 0
+  package var merging: UInt64 = 0
+  /// A second socket is connected to the hot peer, and takes large datagrams by reference.
+  package var connected: UInt64 = 0
+  package var splicing: UInt64 = 0
+
+  package init() {}
 }

@@ -21,6 +21,8 @@ struct FaultInjector: ~Copyable {
   }
 
   private let plan: FaultPlan
+  /// Datagrams that were lost.
+  private(set) var lost: UInt64 = 0
   /// More was due than the socket's buffers took.
   var isOverdue = false
   private var late = DelayQueue()
@@ -168,6 +170,7 @@ struct FaultInjector: ~Copyable {
   /// The fate of the next datagram. Always as many random numbers, so that changing one probability leaves the rest.
   private mutating func decide() -> Fate {
     let isLost = chance(plan.loss)
+    if isLost { lost += 1 }
     let isDoubled = chance(plan.duplication)
     let isOvertaken = chance(plan.reordering)
     let overtakers = 1 + UInt32(truncatingIfNeeded: random() >> 61)

@@ -37,6 +37,8 @@ public struct UDPSocket: ~Copyable {
   var refusalProbes = RefusalProbes()
   /// Whether the kernel cuts sends; only ever goes from true to false.
   var segmentationOffload: Bool
+  /// Whether the kernel puts received datagrams together.
+  private let receiveOffload: Bool
   #if os(Linux)
   /// A connected socket for the peer that most goes to, while there is one.
   var hotPeer: UnsafeMutablePointer<HotPeer>?
@@ -79,6 +81,26 @@ public struct UDPSocket: ~Copyable {
     return max(0, Syscall.socketDrops(descriptor)) + hot
   }
 
+  /// ``statistics`` with what others count: the kernel, which a system call asks, and the fault plan.
+  package var allStatistics: UDPSocketStatistics {
+    var all = statistics
+    all.kernelDrops = UInt64(kernelDrops)
+    all.lostOnPurpose = faults?.pointee.lost ?? 0
+    return all
+  }
+
+  /// Counts this socket among those that make use of what it makes use of.
+  package func count(in use: inout UDPSocketUse) {
+    use.sockets += 1
+    if segmentationOffload { use.segmenting += 1 }
+    if receiveOffload { use.merging += 1 }
+    #if os(Linux)
+    guard let hotPeer else { return }
+    use.connected += 1
+    if hotPeer.pointee.splice != nil { use.splicing += 1 }
+    #endif
+  }
+
   /// A second descriptor to poll for, which comes and goes in ``send(_:count:)``; -1 while there is none.
   @inline(__always)
   package var hotDescriptor: Int32 {
@@ -105,6 +127,7 @@ public struct UDPSocket: ~Copyable {
     let features = Features()
     #endif
     segmentationOffload = features.segmentation
+    receiveOffload = features.receiveOffload
     reportsErrors = features.errors
     sending = SendQueue()
     let capacity = features.receiveOffload ? max(options.receiveCapacity, 65535) : options.receiveCapacity

@@ -7,7 +7,7 @@ import Transport
 // Atomic operations: fi_atomic(3). Every call is brought into the form of fi_atomicmsg and its kin.
 
 /// Local elements: an array of fi_ioc.
-private struct Vector {
+struct Elements {
   let first: UnsafePointer<fi_ioc>?
   let count: Int
 
@@ -18,7 +18,7 @@ private struct Vector {
 
   /// Stores the pieces of memory behind `slices`, and moves that on. They must be `elements` of `size` bytes in all.
   @inline(never)
-  func store(
+  fileprivate func store(
     _ elements: Int, _ size: Int, limit: Int, _ slices: inout UnsafeMutablePointer<Slice>
   ) -> Bool {
     guard let first, count > 0 && count <= limit else { return false }
@@ -34,54 +34,77 @@ private struct Vector {
   }
 }
 
-/// Starts an operation on elements of remote memory, with as many operands, comparands where the kind has those, and
-/// places for results where it returns some.
+/// An operation on elements of remote memory, with the local memory that goes with it.
+struct AtomicCall {
+  let request: AtomicRequest
+  /// As many operands as there are elements, then as many comparands, as far as the kind has those.
+  let operands: Pieces
+  /// Places for results where the kind returns some, right behind the operands.
+  let results: Pieces
+  let segments: UnsafePointer<RemoteSegment>
+  let segmentCount: Int
+}
+
+/// Calls `body` with what the program's structures describe. Returns -FI_EOPNOTSUPP for an operation that there is not,
+/// -FI_EINVAL where the vectors do not go together, -FI_EMSGSIZE for too many elements, else what `body` does.
 @inline(never)
-private func start(
-  _ kind: AtomicClass, _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_atomic>, _ compare: Vector,
-  _ result: Vector, _ flags: UInt64
+func gatherAtomic(
+  _ kind: AtomicClass, _ sender: Sender, _ msg: fi_msg_atomic, _ compare: Elements, _ result: Elements,
+  _ body: (AtomicCall) -> Int
 ) -> Int {
-  let msg = msg.pointee
   guard let request = AtomicRequest(kind, operation: msg.op.rawValue, datatype: msg.datatype.rawValue) else {
     return Int(-FI_EOPNOTSUPP)
   }
-  return withSender(ep) { sender in
-    let size = request.datatype.size
-    let remoteCount = msg.rma_iov_count
-    guard let remote = msg.rma_iov, remoteCount > 0 && remoteCount <= sender.remoteIovLimit else {
-      return Int(-FI_EINVAL)
+  let size = request.datatype.size
+  let remoteCount = msg.rma_iov_count
+  guard let remote = msg.rma_iov, remoteCount > 0 && remoteCount <= sender.remoteIovLimit else {
+    return Int(-FI_EINVAL)
+  }
+  return withUnsafeTemporaryAllocation(of: RemoteSegment.self, capacity: remoteCount) { segments in
+    var total = 0
+    for index in 0..<remoteCount {
+      let part = remote[index].count
+      guard UInt(bitPattern: part) <= UInt(request.maximumCount) else { return -Int(FI_EMSGSIZE) }
+      total += part
+      segments.initializeElement(
+        at: index,
+        to: RemoteSegment(address: remote[index].addr, length: UInt64(part * size), key: remote[index].key))
     }
-    return withUnsafeTemporaryAllocation(of: RemoteSegment.self, capacity: remoteCount) { segments in
-      var total = 0
-      for index in 0..<remoteCount {
-        let part = remote[index].count
-        guard UInt(bitPattern: part) <= UInt(request.maximumCount) else { return -Int(FI_EMSGSIZE) }
-        total += part
-        segments.initializeElement(
-          at: index,
-          to: RemoteSegment(address: remote[index].addr, length: UInt64(part * size), key: remote[index].key))
+    guard total > 0 else { return Int(-FI_EINVAL) }
+    guard total <= request.maximumCount else { return -Int(FI_EMSGSIZE) }
+    return withUnsafeTemporaryAllocation(of: Slice.self, capacity: 3 * Capabilities.iovLimit) { memory in
+      let slices = memory.baseAddress!
+      var end = slices
+      let limit = sender.iovLimit
+      let hasOperands =
+        request.operandsPerElement < 1
+        || Elements(msg.msg_iov, msg.iov_count).store(total, size, limit: limit, &end)
+      guard hasOperands, request.operandsPerElement < 2 || compare.store(total, size, limit: limit, &end) else {
+        return Int(-FI_EINVAL)
       }
-      guard total > 0 else { return Int(-FI_EINVAL) }
-      guard total <= request.maximumCount else { return -Int(FI_EMSGSIZE) }
-      return withUnsafeTemporaryAllocation(of: Slice.self, capacity: 3 * Capabilities.iovLimit) { memory in
-        let slices = memory.baseAddress!
-        var end = slices
-        let limit = sender.iovLimit
-        let hasOperands =
-          request.operandsPerElement < 1
-          || Vector(msg.msg_iov, msg.iov_count).store(total, size, limit: limit, &end)
-        guard hasOperands, request.operandsPerElement < 2 || compare.store(total, size, limit: limit, &end) else {
-          return Int(-FI_EINVAL)
-        }
-        let results = end
-        guard !request.returnsContents || result.store(total, size, limit: limit, &end) else {
-          return Int(-FI_EINVAL)
-        }
-        return sender.atomic(
-          request, Pieces(slices, results - slices), results: Pieces(results, end - results),
-          at: segments.baseAddress!, segmentCount: remoteCount, of: msg.addr, data: msg.data,
-          context: bits(msg.context), flags: flags)
+      let results = end
+      guard !request.returnsContents || result.store(total, size, limit: limit, &end) else {
+        return Int(-FI_EINVAL)
       }
+      return body(
+        AtomicCall(
+          request: request, operands: Pieces(slices, results - slices), results: Pieces(results, end - results),
+          segments: segments.baseAddress!, segmentCount: remoteCount))
+    }
+  }
+}
+
+/// Starts an operation, or has it wait (FI_TRIGGER).
+private func start(
+  _ kind: AtomicClass, _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: fi_msg_atomic, _ compare: Elements,
+  _ result: Elements, _ flags: UInt64
+) -> Int {
+  if flags & FI_TRIGGER != 0 { return trigger(kind, ep, msg, compare, result, flags) }
+  return withSender(ep) { sender in
+    gatherAtomic(kind, sender, msg, compare, result) { call in
+      sender.atomic(
+        call.request, call.operands, results: call.results, at: call.segments, segmentCount: call.segmentCount,
+        of: msg.addr, data: msg.data, context: bits(msg.context), flags: flags)
     }
   }
 }
@@ -89,9 +112,9 @@ private func start(
 /// The same on contiguous remote memory; the local vectors tell how much.
 @inline(never)
 private func start(
-  _ kind: AtomicClass, _ ep: UnsafeMutablePointer<fid_ep>?, _ operands: Vector, compare: Vector = Vector(),
-  result: Vector = Vector(), _ peer: fi_addr_t, _ addr: UInt64, _ key: UInt64, _ datatype: fi_datatype, _ op: fi_op,
-  _ context: UnsafeMutableRawPointer?, isInjected: Bool = false
+  _ kind: AtomicClass, _ ep: UnsafeMutablePointer<fid_ep>?, _ operands: Elements, compare: Elements = Elements(),
+  result: Elements = Elements(), _ peer: fi_addr_t, _ addr: UInt64, _ key: UInt64, _ datatype: fi_datatype,
+  _ op: fi_op, _ context: UnsafeMutableRawPointer?, isInjected: Bool = false
 ) -> Int {
   var total: UInt = 0
   let counted = kind == .fetch && op == FI_ATOMIC_READ ? result : operands
@@ -105,28 +128,31 @@ private func start(
   }
   var remote = fi_rma_ioc(addr: addr, count: Int(bitPattern: total), key: key)
   return withUnsafePointer(to: &remote) {
-    var msg = fi_msg_atomic(
+    let msg = fi_msg_atomic(
       msg_iov: operands.first, desc: nil, iov_count: operands.count, addr: peer, rma_iov: $0, rma_iov_count: 1,
       datatype: datatype, op: op, context: context, data: 0)
-    return start(kind, ep, &msg, compare, result, isInjected ? FI_INJECT : withSender(ep) { $0.flags })
+    let flags = withSender(ep) { $0.flags }
+    return start(kind, ep, msg, compare, result, isInjected ? FI_INJECT | flags & FI_TRIGGER : flags)
   }
 }
+
+/// Flags of single operations that are not built: on tagged receive buffers, persistent memory, or many peers.
+var unbuiltAtomicFlags: UInt64 { FI_TAGGED | FI_COMMIT_COMPLETE | FI_MULTICAST }
 
 /// Starts what a structure and flags describe.
 @inline(never)
 private func startMessage(
   _ kind: AtomicClass, _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_atomic>?,
-  compare: Vector = Vector(), result: Vector = Vector(), _ flags: UInt64
+  compare: Elements = Elements(), result: Elements = Elements(), _ flags: UInt64
 ) -> Int {
-  // Atomic operations on tagged receive buffers are not built.
-  guard let msg, flags & (unbuiltTransmitFlags | FI_TAGGED) == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
-  return start(kind, ep, msg, compare, result, flags | withSender(ep) { $0.messageFlags })
+  guard let msg, flags & unbuiltAtomicFlags == 0 else { return Int(msg == nil ? -FI_EINVAL : notBuilt) }
+  return start(kind, ep, msg.pointee, compare, result, flags | withSender(ep) { $0.messageFlags })
 }
 
 /// Calls `body` with one piece of memory.
 @inline(__always)
-private func withElements(_ buffer: UnsafeRawPointer?, _ count: Int, _ body: (Vector) -> Int) -> Int {
-  withUnsafePointer(to: fi_ioc(addr: UnsafeMutableRawPointer(mutating: buffer), count: count)) { body(Vector($0, 1)) }
+private func withElements(_ buffer: UnsafeRawPointer?, _ count: Int, _ body: (Elements) -> Int) -> Int {
+  withUnsafePointer(to: fi_ioc(addr: UnsafeMutableRawPointer(mutating: buffer), count: count)) { body(Elements($0, 1)) }
 }
 
 // MARK: Base operations
@@ -144,7 +170,7 @@ private func atomic_writev(
   _ desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ count: Int, _ dest_addr: fi_addr_t, _ addr: UInt64,
   _ key: UInt64, _ datatype: fi_datatype, _ op: fi_op, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  start(.base, ep, Vector(iov, count), dest_addr, addr, key, datatype, op, context)
+  start(.base, ep, Elements(iov, count), dest_addr, addr, key, datatype, op, context)
 }
 
 private func atomic_writemsg(
@@ -181,14 +207,15 @@ private func atomic_readwritev(
   _ addr: UInt64, _ key: UInt64, _ datatype: fi_datatype, _ op: fi_op, _ context: UnsafeMutableRawPointer?
 ) -> Int {
   start(
-    .fetch, ep, Vector(iov, count), result: Vector(resultv, result_count), dest_addr, addr, key, datatype, op, context)
+    .fetch, ep, Elements(iov, count), result: Elements(resultv, result_count), dest_addr, addr, key, datatype, op,
+    context)
 }
 
 private func atomic_readwritemsg(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg_atomic>?, _ resultv: UnsafeMutablePointer<fi_ioc>?,
   _ result_desc: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ result_count: Int, _ flags: UInt64
 ) -> Int {
-  startMessage(.fetch, ep, msg, result: Vector(resultv, result_count), flags)
+  startMessage(.fetch, ep, msg, result: Elements(resultv, result_count), flags)
 }
 
 // MARK: Comparing operations
@@ -217,8 +244,8 @@ private func atomic_compwritev(
   _ context: UnsafeMutableRawPointer?
 ) -> Int {
   start(
-    .compare, ep, Vector(iov, count), compare: Vector(comparev, compare_count), result: Vector(resultv, result_count),
-    dest_addr, addr, key, datatype, op, context)
+    .compare, ep, Elements(iov, count), compare: Elements(comparev, compare_count),
+    result: Elements(resultv, result_count), dest_addr, addr, key, datatype, op, context)
 }
 
 private func atomic_compwritemsg(
@@ -228,7 +255,7 @@ private func atomic_compwritemsg(
   _ result_count: Int, _ flags: UInt64
 ) -> Int {
   startMessage(
-    .compare, ep, msg, compare: Vector(comparev, compare_count), result: Vector(resultv, result_count), flags)
+    .compare, ep, msg, compare: Elements(comparev, compare_count), result: Elements(resultv, result_count), flags)
 }
 
 // MARK: What there is

@@ -58,7 +58,9 @@ private func collective_barrier(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ coll_addr: fi_addr_t, _ context: UnsafeMutableRawPointer?
 ) -> Int {
   withSender(ep) { sender in
-    sender.collective(CollectiveCall(.barrier, group: coll_addr, flags: sender.flags, context: bits(context)))
+    // As with flags of its own, no collective operation waits for a counter.
+    if sender.flags & FI_TRIGGER != 0 { return -Int(FI_EBADFLAGS) }
+    return sender.collective(CollectiveCall(.barrier, group: coll_addr, flags: sender.flags, context: bits(context)))
   }
 }
 

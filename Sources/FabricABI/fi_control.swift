@@ -4,10 +4,15 @@ import Provider
 
 // What fi_control(3) does alike to all that has data calls: default flags and aliases, fi_endpoint(3).
 
-/// Operation flags that may be defaults; nil for a direction that there is not.
+/// Operation flags that may be defaults; nil for a direction that there is not. FI_TRIGGER is one with the capability.
 struct DefaultFlags {
   var transmit: UInt64?
   var receive: UInt64?
+
+  init(transmit: UInt64? = nil, receive: UInt64? = nil, capabilities: UInt64) {
+    self.transmit = transmit.map { $0 | capabilities & FI_TRIGGER }
+    self.receive = receive.map { $0 | capabilities & FI_TRIGGER }
+  }
 }
 
 /// FI_GETOPSFLAG, FI_SETOPSFLAG and FI_ALIAS. Throws FI_ENOSYS for other commands, FI_EINVAL for an argument that is
@@ -57,6 +62,29 @@ private func setDefaultFlags(
   } else {
     throw refuse("neither FI_TRANSMIT nor FI_RECV, or both")
   }
+  chooseTables(&handle)
+}
+
+// MARK: Tables
+
+/// Opens the data path of an object, by its own handle and all aliases.
+func openDataPath(
+  _ handle: UnsafeMutablePointer<lfp_ep>, _ messages: UnsafeMutablePointer<fi_ops_msg>,
+  _ tagged: UnsafeMutablePointer<fi_ops_tagged>, _ remoteMemory: UnsafeMutablePointer<fi_ops_rma>
+) {
+  handle.pointee.tables = lfp_tables(msg: messages, tagged: tagged, rma: remoteMemory)
+  chooseTables(&handle.pointee)
+  updateAliases(of: handle)
+}
+
+/// Gives a handle, once its data path is open, the tables that go with its default flags. Atomic operations look at the
+/// flags themselves.
+private func chooseTables(_ handle: inout lfp_ep) {
+  if handle.tables.msg == nil { return }
+  let defers = (handle.transmit_flags | handle.receive_flags) & FI_TRIGGER != 0
+  handle.fid.msg = defers ? UnsafeMutablePointer(&deferringMessageOps) : handle.tables.msg
+  handle.fid.tagged = defers ? UnsafeMutablePointer(&deferringTaggedOps) : handle.tables.tagged
+  handle.fid.rma = defers ? UnsafeMutablePointer(&deferringRemoteMemoryOps) : handle.tables.rma
 }
 
 private func refuse(_ reason: StaticString, _ error: FabricError = .invalidArgument) -> FabricError {
@@ -104,7 +132,7 @@ func closeAlias(_ fid: UnsafeMutablePointer<fid>?) -> Int32? {
 
 /// Has the aliases of an object follow its own handle, which has got its port or its receive context, and the tables of
 /// the data path.
-func updateAliases(of handle: UnsafeMutablePointer<lfp_ep>) {
+private func updateAliases(of handle: UnsafeMutablePointer<lfp_ep>) {
   var next = handle.pointee.next_alias
   while let alias = next {
     var copy = handle.pointee
@@ -112,6 +140,7 @@ func updateAliases(of handle: UnsafeMutablePointer<lfp_ep>) {
     copy.receive_flags = alias.pointee.receive_flags
     copy.parent = handle
     copy.next_alias = alias.pointee.next_alias
+    chooseTables(&copy)
     alias.pointee = copy
     next = copy.next_alias
   }

@@ -80,6 +80,9 @@ private func domain_control(
   }
 }
 
+/// Whether an object of class FI_CLASS_DOMAIN is this library's.
+func isDomain(_ fid: UnsafeMutablePointer<fid>) -> Bool { fid.pointee.ops == UnsafeMutablePointer(&domainBaseOps) }
+
 nonisolated(unsafe) private var domainBaseOps = fi_ops(
   size: MemoryLayout<fi_ops>.size, close: domain_close, bind: domain_bind, control: domain_control,
   ops_open: domain_ops_open, tostr: no_tostr, ops_set: no_ops_set)

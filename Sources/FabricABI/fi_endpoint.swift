@@ -132,7 +132,8 @@ private func ep_control(
       return argument.storeBytes(of: endpoint.descriptor, as: Int32.self)
     }
     guard Int(command) == Int(FI_ENABLE) else {
-      let flags = DefaultFlags(transmit: endpoint.type.transmitFlags, receive: endpoint.type.receiveFlags)
+      let flags = DefaultFlags(
+        transmit: endpoint.type.transmitFlags, receive: endpoint.type.receiveFlags, capabilities: endpoint.capabilities)
       return try controlOperations(fid, command, argument, flags)
     }
     try endpoint.enable()
@@ -143,25 +144,23 @@ private func ep_control(
 /// From now on the tables of the data path are the real ones, of the handle that the endpoint was opened with and of its
 /// aliases.
 func openDataPath(of endpoint: Endpoint, _ handle: UnsafeMutablePointer<lfp_ep>) {
-  defer { updateAliases(of: handle) }
   if endpoint.contexts != nil { return }
   handle.pointee.port = endpoint.dataPort
   handle.pointee.receiver = endpoint.receiver?.toOpaque()
   handle.pointee.transmit_completion = endpoint.options.messageTransmitFlags
   handle.pointee.receive_completion = endpoint.options.messageReceiveFlags
-  if endpoint.type == .dgram {
-    handle.pointee.fid.msg = UnsafeMutablePointer(&datagramMessageOps)
-    return
-  }
-  let sharesReceives = endpoint.sharesReceives
-  handle.pointee.fid.msg =
-    sharesReceives ? UnsafeMutablePointer(&sendingMessageOps) : UnsafeMutablePointer(&messageOps)
-  handle.pointee.fid.tagged =
-    sharesReceives ? UnsafeMutablePointer(&sendingTaggedOps) : UnsafeMutablePointer(&taggedOps)
-  handle.pointee.fid.rma = UnsafeMutablePointer(&remoteMemoryOps)
+  if endpoint.type == .dgram { return openDataPath(handle, &datagramMessageOps, &noTaggedMessages, &noRemoteMemory) }
   handle.pointee.fid.atomic = UnsafeMutablePointer(&atomicOps)
   if endpoint.hasCollectives { handle.pointee.fid.collective = UnsafeMutablePointer(&collectiveOps) }
+  if endpoint.sharesReceives {
+    openDataPath(handle, &sendingMessageOps, &sendingTaggedOps, &remoteMemoryOps)
+  } else {
+    openDataPath(handle, &messageOps, &taggedOps, &remoteMemoryOps)
+  }
 }
+
+/// Whether an object of class FI_CLASS_EP or FI_CLASS_SEP is this library's.
+func isEndpoint(_ fid: UnsafeMutablePointer<fid>) -> Bool { fid.pointee.ops == UnsafeMutablePointer(&endpointBaseOps) }
 
 nonisolated(unsafe) private var endpointBaseOps = fi_ops(
   size: MemoryLayout<fi_ops>.size, close: ep_close, bind: ep_bind, control: ep_control, ops_open: ep_ops_open,

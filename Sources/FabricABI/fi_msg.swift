@@ -67,10 +67,6 @@ func withVector(_ iov: UnsafePointer<iovec>?, _ count: Int, limit: Int, _ body: 
   }
 }
 
-/// Flags of single operations that would change what they do and are built for messages and remote memory of reliable
-/// endpoints alone, but for FI_MULTICAST, which is for datagrams.
-var unbuiltTransmitFlags: UInt64 { FI_MULTICAST | FI_TRIGGER | FI_COMMIT_COMPLETE }
-
 @inline(__always)
 func bits(_ context: UnsafeMutableRawPointer?) -> UInt { UInt(bitPattern: context) }
 

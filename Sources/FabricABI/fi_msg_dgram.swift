@@ -52,8 +52,8 @@ private func dgram_sendv(
 
 private func dgram_sendmsg(_ ep: UnsafeMutablePointer<fid_ep>?, _ msg: UnsafePointer<fi_msg>?, _ flags: UInt64) -> Int {
   // What needs an answer of the peer, or room for data beside the payload, no datagram has.
-  let impossible = FI_REMOTE_CQ_DATA | FI_DELIVERY_COMPLETE | FI_MATCH_COMPLETE
-  guard let msg, flags & (unbuiltTransmitFlags & ~FI_MULTICAST | impossible) == 0 else {
+  let impossible = FI_REMOTE_CQ_DATA | FI_DELIVERY_COMPLETE | FI_MATCH_COMPLETE | FI_COMMIT_COMPLETE
+  guard let msg, flags & (impossible | FI_TRIGGER) == 0 else {
     return Int(msg == nil ? -FI_EINVAL : notBuilt)
   }
   return withPort(ep) { port, handle in

@@ -67,18 +67,16 @@ private func tx_ctx_control(
   status { () throws(FabricError) in
     let context = object(fid, lfp_tx_ctx.self)
     guard Int(command) == Int(FI_ENABLE) else {
-      let flags = DefaultFlags(transmit: context.endpoint.type.transmitFlags)
+      let flags = DefaultFlags(
+        transmit: context.endpoint.type.transmitFlags, capabilities: context.endpoint.capabilities)
       return try controlOperations(fid, command, argument, flags)
     }
     try context.enable()
     let handle = ownHandle(fid)
     handle.pointee.port = context.endpoint.dataPort
     handle.pointee.transmit_completion = context.messageFlags
-    handle.pointee.fid.msg = UnsafeMutablePointer(&sendingMessageOps)
-    handle.pointee.fid.tagged = UnsafeMutablePointer(&sendingTaggedOps)
-    handle.pointee.fid.rma = UnsafeMutablePointer(&remoteMemoryOps)
     handle.pointee.fid.atomic = UnsafeMutablePointer(&atomicOps)
-    updateAliases(of: handle)
+    openDataPath(handle, &sendingMessageOps, &sendingTaggedOps, &remoteMemoryOps)
   }
 }
 
@@ -92,8 +90,13 @@ private func tx_ctx_size_left(_ ep: UnsafeMutablePointer<fid_ep>?) -> Int {
   return context.isEnabled ? context.operationsLeft : -Int(FI_EOPBADSTATE)
 }
 
+/// fi_endpoint(3), fi_cancel: of triggered operations that wait.
+private func tx_ctx_cancel(_ fid: UnsafeMutablePointer<fid>?, _ context: UnsafeMutableRawPointer?) -> Int {
+  object(fid, lfp_tx_ctx.self).cancelTriggered(context: bits(context)) ? 0 : -Int(FI_ENOENT)
+}
+
 nonisolated(unsafe) private var transmitContextOps = fi_ops_ep(
-  size: MemoryLayout<fi_ops_ep>.size, cancel: { _, _ in -Int(FI_ENOENT) },
+  size: MemoryLayout<fi_ops_ep>.size, cancel: tx_ctx_cancel,
   getopt: { _, _, _, _, _ in -Int32(FI_ENOPROTOOPT) }, setopt: { _, _, _, _, _ in -Int32(FI_ENOPROTOOPT) },
   tx_ctx: no_ep_tx_ctx, rx_ctx: no_ep_rx_ctx, rx_size_left: { _ in Int(notBuilt) }, tx_size_left: tx_ctx_size_left,
   export_xpu: no_ep_export_xpu)
@@ -161,16 +164,15 @@ private func rx_ctx_control(
   status { () throws(FabricError) in
     let context = object(fid, lfp_rx_ctx.self)
     guard Int(command) == Int(FI_ENABLE) else {
-      let flags = DefaultFlags(receive: context.endpoint.type.receiveFlags)
+      let flags = DefaultFlags(
+        receive: context.endpoint.type.receiveFlags, capabilities: context.options.capabilities)
       return try controlOperations(fid, command, argument, flags)
     }
     try context.enable()
     let handle = ownHandle(fid)
     handle.pointee.receiver = context.context?.toOpaque()
     handle.pointee.receive_completion = context.options.messageReceiveFlags
-    handle.pointee.fid.msg = UnsafeMutablePointer(&receivingMessageOps)
-    handle.pointee.fid.tagged = UnsafeMutablePointer(&receivingTaggedOps)
-    updateAliases(of: handle)
+    openDataPath(handle, &receivingMessageOps, &receivingTaggedOps, &noRemoteMemory)
   }
 }
 

@@ -23,10 +23,13 @@ func domain_srx_ctx(
         $0.fid.fid = fid(fclass: Int(FI_CLASS_SRX_CTX), context: context, ops: &sharedReceiveBaseOps)
         $0.fid.ops = isImported ? UnsafeMutablePointer(&nothingPostedOps) : UnsafeMutablePointer(&sharedReceiveOps)
         $0.fid.cm = UnsafeMutablePointer(&noConnections)
-        $0.fid.msg = isImported ? UnsafeMutablePointer(&noMessages) : UnsafeMutablePointer(&receivingMessageOps)
-        $0.fid.tagged =
+        $0.tables.msg = isImported ? UnsafeMutablePointer(&noMessages) : UnsafeMutablePointer(&receivingMessageOps)
+        $0.tables.tagged =
           isImported ? UnsafeMutablePointer(&noTaggedMessages) : UnsafeMutablePointer(&receivingTaggedOps)
-        $0.fid.rma = UnsafeMutablePointer(&noRemoteMemory)
+        $0.tables.rma = UnsafeMutablePointer(&noRemoteMemory)
+        $0.fid.msg = $0.tables.msg
+        $0.fid.tagged = $0.tables.tagged
+        $0.fid.rma = $0.tables.rma
         $0.fid.atomic = UnsafeMutablePointer(&noAtomics)
         $0.fid.collective = UnsafeMutablePointer(&noCollectives)
         $0.receiver = Unmanaged.passUnretained(shared.context).toOpaque()
@@ -68,7 +71,9 @@ private func srx_control(
 ) -> Int32 {
   status { () throws(FabricError) in
     if Int(command) == Int(FI_ENABLE) { return }
-    try controlOperations(fid, command, argument, DefaultFlags(receive: Capabilities.receiveFlags))
+    let capabilities = object(fid, lfp_srx.self).context.capabilities
+    let flags = DefaultFlags(receive: Capabilities.receiveFlags, capabilities: capabilities)
+    try controlOperations(fid, command, argument, flags)
   }
 }
 

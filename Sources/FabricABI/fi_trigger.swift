@@ -23,14 +23,14 @@ private struct Condition {
       if trigger.event_type == FI_TRIGGER_XPU { throw refuse("accelerators trigger nothing", .notImplemented) }
       throw refuse("unknown event_type")
     }
-    counter = try Self.counter(trigger.trigger.threshold.cntr)
+    counter = try Self.ownCounter(trigger.trigger.threshold.cntr)
     threshold = UInt64(UInt(bitPattern: trigger.trigger.threshold.threshold))
     name = bits(context)
     isQueued = false
   }
 
   init(queued work: UnsafeMutablePointer<fi_deferred_work>) throws(FabricError) {
-    counter = try Self.counter(work.pointee.triggering_cntr)
+    counter = try Self.ownCounter(work.pointee.triggering_cntr)
     threshold = work.pointee.threshold
     completion = work.pointee.completion_cntr == nil ? nil : try Self.counter(work.pointee.completion_cntr)
     name = bits(work)
@@ -41,6 +41,14 @@ private struct Condition {
   static func counter(_ cntr: UnsafeMutablePointer<fid_cntr>?) throws(FabricError) -> Counter {
     guard let cntr, cntr.pointee.fid.fclass == Int(FI_CLASS_CNTR) else { throw refuse("no counter") }
     return object(cntr, lfp_cntr.self)
+  }
+
+  /// A counter whose count is here. Throws FI_ENOSYS for one that another provider owns (FI_PEER): what that counts in all
+  /// is not known here, and nothing would ever start.
+  static func ownCounter(_ cntr: UnsafeMutablePointer<fid_cntr>?) throws(FabricError) -> Counter {
+    let counter = try counter(cntr)
+    if counter.isImported { throw refuse("another provider owns the counter's count", .notImplemented) }
+    return counter
   }
 
   func work(
@@ -61,19 +69,19 @@ private func refuse(_ reason: StaticString, _ error: FabricError = .invalidArgum
 
 // MARK: Operations
 
-/// What transmits for an enabled endpoint or its alias, in the domain of the condition's counter.
+/// What transmits for an enabled endpoint, a transmit context or an alias, in the domain of the condition's counter.
 private func sender(
   _ ep: UnsafeMutablePointer<fid_ep>?, _ condition: Condition, _ flags: UInt64
 ) throws(FabricError) -> Sender {
   guard let ep else { throw refuse("no endpoint") }
-  guard ep.pointee.fid.fclass == Int(FI_CLASS_EP) else {
-    throw refuse("only whole endpoints transmit what waits for a counter", .notImplemented)
+  let endpoint: Endpoint
+  switch UInt32(truncatingIfNeeded: ep.pointee.fid.fclass) {
+  case UInt32(FI_CLASS_EP): endpoint = object(ep, lfp_ep.self)
+  case UInt32(FI_CLASS_TX_CTX): endpoint = object(ep, lfp_tx_ctx.self).endpoint
+  default: throw refuse("neither an endpoint nor a transmit context")
   }
-  let endpoint = object(ep, lfp_ep.self)
-  guard endpoint.portReference != nil else {
-    throw endpoint.isEnabled
-      ? refuse("datagrams wait for no counter", .notImplemented) : refuse("the endpoint is not enabled", .badState)
-  }
+  guard endpointHandle(ep).pointee.port != nil else { throw refuse("the endpoint is not enabled", .badState) }
+  if endpoint.portReference == nil { throw refuse("datagrams wait for no counter", .notImplemented) }
   if endpoint.domain !== condition.counter.domain { throw refuse("a counter of another domain", .wrongDomain) }
   if flags & FI_INJECT != 0 { throw refuse("FI_INJECT of memory that is not read before it is due") }
   if !condition.isQueued && endpoint.capabilities & FI_TRIGGER == 0 {
@@ -109,10 +117,11 @@ private func receive(
   _ fill: (DeferredWork) -> Void, _ flags: UInt64
 ) throws(FabricError) {
   guard let ep else { throw refuse("no endpoint") }
-  guard ep.pointee.fid.fclass == Int(FI_CLASS_EP) || ep.pointee.fid.fclass == Int(FI_CLASS_SRX_CTX) else {
-    throw refuse("only whole endpoints and shared contexts receive what waits for a counter", .notImplemented)
+  switch UInt32(truncatingIfNeeded: ep.pointee.fid.fclass) {
+  case UInt32(FI_CLASS_EP), UInt32(FI_CLASS_RX_CTX), UInt32(FI_CLASS_SRX_CTX): break
+  default: throw refuse("neither an endpoint nor a receive context")
   }
-  let handle = UnsafeMutableRawPointer(ep).assumingMemoryBound(to: lfp_ep.self)
+  let handle = endpointHandle(ep)
   guard let context = handle.pointee.receiver else { throw refuse("the endpoint is not enabled", .badState) }
   let receiver = Unmanaged<ReceiveContext>.fromOpaque(context)
   if flags & (FI_MULTI_RECV | FI_PEEK | FI_CLAIM | FI_DISCARD) != 0 {
@@ -154,11 +163,38 @@ private func access(
   condition.queue(work)
 }
 
+private func atomic(
+  _ condition: Condition, _ kind: AtomicClass, _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: fi_msg_atomic,
+  compare: Elements = Elements(), result: Elements = Elements(), flags: UInt64
+) throws(FabricError) {
+  let sender = try sender(ep, condition, flags)
+  // Those of default flags change nothing.
+  if condition.isQueued && flags & unbuiltAtomicFlags != 0 {
+    throw refuse("flags that atomic operations have not", .notImplemented)
+  }
+  let outcome = gatherAtomic(kind, sender, msg, compare, result) { call in
+    let pieces = Pieces(call.operands.first, call.operands.count + call.results.count)
+    let work = condition.work(.atomic, pieces, at: call.segments, segmentCount: call.segmentCount)
+    work.sender = sender
+    work.request = call.request
+    work.operandCount = call.operands.count
+    work.address = msg.addr
+    work.data = msg.data
+    work.context = bits(msg.context)
+    work.flags = flags | (condition.isQueued ? 0 : sender.messageFlags)
+    condition.queue(work)
+    return 0
+  }
+  if outcome != 0 {
+    throw refuse("no such atomic operation, or vectors that do not go together", FabricError(code: Int32(-outcome)))
+  }
+}
+
 private func changeCounter(
   _ condition: Condition, _ action: DeferredWork.Action, _ operation: fi_op_cntr
 ) throws(FabricError) {
   if condition.completion != nil { throw refuse("a counter operation has no completion counter") }
-  let target = try Condition.counter(operation.cntr)
+  let target = try Condition.ownCounter(operation.cntr)
   if target.domain !== condition.counter.domain { throw refuse("counters of two domains", .wrongDomain) }
   let work = condition.work(action)
   work.target = target
@@ -219,6 +255,20 @@ func trigger(
     })
 }
 
+/// fi_atomicmsg and its kin.
+@inline(never)
+func trigger(
+  _ kind: AtomicClass, _ ep: UnsafeMutablePointer<fid_ep>?, _ msg: fi_msg_atomic, _ compare: Elements,
+  _ result: Elements, _ flags: UInt64
+) -> Int {
+  Int(
+    status { () throws(FabricError) in
+      try atomic(
+        try Condition(triggered: msg.context), kind, ep, msg, compare: compare, result: result,
+        flags: flags & ~FI_TRIGGER)
+    })
+}
+
 // MARK: The deferred work queue
 
 /// fi_control of a domain with FI_QUEUE_WORK.
@@ -240,11 +290,32 @@ func queueWork(_ argument: UnsafeMutableRawPointer?) -> Int32 {
     case FI_OP_READ, FI_OP_WRITE:
       let op = operation.assumingMemoryBound(to: fi_op_rma.self).pointee
       try access(condition, work.pointee.op_type == FI_OP_READ ? .read : .write, op.ep, op.msg, op.flags)
+    case FI_OP_ATOMIC, FI_OP_FETCH_ATOMIC, FI_OP_COMPARE_ATOMIC:
+      try queueAtomic(condition, work.pointee.op_type, operation)
     case FI_OP_CNTR_SET, FI_OP_CNTR_ADD:
       let op = operation.assumingMemoryBound(to: fi_op_cntr.self).pointee
       try changeCounter(condition, work.pointee.op_type == FI_OP_CNTR_SET ? .setCounter : .addToCounter, op)
     default: throw refuse("such work is not offered", .notImplemented)
     }
+  }
+}
+
+private func queueAtomic(
+  _ condition: Condition, _ type: fi_op_type, _ operation: UnsafeRawPointer
+) throws(FabricError) {
+  switch type {
+  case FI_OP_ATOMIC:
+    let op = operation.assumingMemoryBound(to: fi_op_atomic.self).pointee
+    try atomic(condition, .base, op.ep, op.msg, flags: op.flags)
+  case FI_OP_FETCH_ATOMIC:
+    let op = operation.assumingMemoryBound(to: fi_op_fetch_atomic.self).pointee
+    try atomic(
+      condition, .fetch, op.ep, op.msg, result: Elements(op.fetch.msg_iov, op.fetch.iov_count), flags: op.flags)
+  default:
+    let op = operation.assumingMemoryBound(to: fi_op_compare_atomic.self).pointee
+    try atomic(
+      condition, .compare, op.ep, op.msg, compare: Elements(op.compare.msg_iov, op.compare.iov_count),
+      result: Elements(op.fetch.msg_iov, op.fetch.iov_count), flags: op.flags)
   }
 }
 

@@ -109,8 +109,8 @@ extension TransportEndpoint {
   // MARK: Without the program
 
   /// The program gives operations up, which `belongs` tells by the cookie, and with them its memory: they go on with
-  /// copies of what they have to send, and with memory of the transport's own for what they receive. Their ends come with
-  /// `cookie`. Nothing that names the program's memory may wait to be sent.
+  /// copies of what they have to send, and what they receive is dropped. Their ends come with `cookie`. Nothing that names
+  /// the program's memory may wait to be sent.
   package mutating func disown(as cookie: Cookies, where belongs: (Cookies) -> Bool) {
     var slot = completedOperations.first
     while slot != .max {
@@ -122,21 +122,22 @@ extension TransportEndpoint {
       while slot != .max {
         if belongs(operations[slot].pointee.cookie) {
           operations[slot].pointee.cookie = cookie
-          if operations[slot].pointee.injected == nil { replaceMemory(slot) }
+          releaseMemory(slot)
         }
         slot = operations[slot].pointee.next
       }
     }
   }
 
-  private mutating func replaceMemory(_ slot: UInt32) {
+  private mutating func releaseMemory(_ slot: UInt32) {
     let entry = operations[slot]
-    if entry.pointee.kind != .read { return inject(slot) }
-    let length = Int(entry.pointee.length)
-    let memory = buffer(max(length, 1))
-    entry.pointee.injected = memory
-    entry.pointee.memory.first = Slice(base: memory, count: length)
-    entry.pointee.memory.count = 1
+    if entry.pointee.awaitsResponse {
+      // Its scatter list may hold segments.
+      entry.pointee.memory.first = Slice(base: nil, count: 0)
+      entry.pointee.memory.count = 0
+    } else if entry.pointee.injected == nil {
+      inject(slot)
+    }
   }
 
   /// From the pool, which has no buffers beyond its largest.

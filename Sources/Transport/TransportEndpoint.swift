@@ -127,11 +127,11 @@ public struct TransportEndpoint: ~Copyable {
     acknowledgedRuns.deallocate()
   }
 
-  /// Sessions that are established.
-  package var sessionCount: Int {
-    var count = 0
-    for index in 0..<connectionCount where connections[index].pointee.state == .established { count += 1 }
-    return count
+  /// Adds how the established sessions stand. O(connections).
+  package func summarize(in summary: inout SessionSummary) {
+    for index in 0..<connectionCount where connections[index].pointee.state == .established {
+      summary.add(connections[index])
+    }
   }
 
   /// Bytes of the pool of buffers, in use or kept.

@@ -51,7 +51,42 @@ package struct TransportStatistics: BitwiseCopyable {
     left.rejections += right.rejections
     left.failures += right.failures
     left.stagedFrames += right.stagedFrames
+    left.deferredTransfers += right.deferredTransfers
     left.timersExamined += right.timersExamined
+  }
+}
+
+/// How sessions stand that are established, those of one or of several endpoints.
+package struct SessionSummary: BitwiseCopyable {
+  package private(set) var count: UInt64 = 0
+  /// Bytes that may be in flight, and that are.
+  package private(set) var congestionWindow: UInt64 = 0
+  package private(set) var bytesInFlight: UInt64 = 0
+  /// UDP payload of the largest datagram that every path carries; 0 without sessions.
+  package private(set) var smallestDatagram: UInt64 = 0
+  /// Nanoseconds; 0 while none was measured.
+  package private(set) var shortestRoundTrip: UInt64 = 0
+  package private(set) var longestRoundTrip: UInt64 = 0
+  private var measured: UInt64 = 0
+  private var sumOfRoundTrips: UInt64 = 0
+
+  package init() {}
+
+  /// The mean of the sessions' smoothed round trips.
+  package var meanRoundTrip: UInt64 { measured == 0 ? 0 : sumOfRoundTrips / measured }
+
+  mutating func add(_ connection: UnsafePointer<Connection>) {
+    count += 1
+    congestionWindow += UInt64(connection.pointee.congestion.window)
+    bytesInFlight += UInt64(connection.pointee.bytesInFlight)
+    let datagram = UInt64(connection.pointee.mtu.current)
+    smallestDatagram = smallestDatagram == 0 ? datagram : min(smallestDatagram, datagram)
+    guard connection.pointee.rtt.hasSample else { return }
+    let shortest = connection.pointee.rtt.minimum
+    shortestRoundTrip = measured == 0 ? shortest : min(shortestRoundTrip, shortest)
+    longestRoundTrip = max(longestRoundTrip, connection.pointee.rtt.smoothed)
+    sumOfRoundTrips += connection.pointee.rtt.smoothed
+    measured += 1
   }
 }
 

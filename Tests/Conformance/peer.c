@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 
+#include <rdma/fi_trigger.h>
 #include <rdma/providers/fi_peer.h>
 
 // ---- an owner -----------------------------------------------------------------------------------------------------
@@ -478,6 +479,47 @@ CASE(a_counter_of_the_owner_counts) {
   close_fid(cntr);
   node_close(node);
   node_close(&served.sender);
+}
+
+// The owner alone knows the count. What would wait for it is refused at once; it is told what has ended.
+CASE(a_counter_of_the_owner_triggers_nothing) {
+  struct setup setup = with_peer;
+  setup.caps |= FI_TRIGGER;
+  struct node node;
+  memset(&owner, 0, sizeof owner);
+  node_open(&node, &setup);
+  owner.cntr.owner_ops = &cntr_operations;
+  struct fi_peer_cntr_context context = {.size = sizeof context, .cntr = &owner.cntr};
+  struct fi_cntr_attr attributes = {.events = FI_CNTR_EVENTS_COMP, .flags = FI_PEER};
+  struct fid_cntr *imported = NULL, *own = NULL;
+  assert_offered(fi_cntr_open(node.domain, &attributes, &imported, &context));
+  attributes.flags = 0;
+  assert_success(fi_cntr_open(node.domain, &attributes, &own, NULL));
+  fi_addr_t self = node_insert(&node, node.address);
+  char byte = 1, received = 0;
+  struct iovec iov = {&byte, 1};
+  struct fi_triggered_context2 trigger = {.event_type = FI_TRIGGER_THRESHOLD};
+  trigger.trigger.threshold.cntr = imported;
+  struct fi_msg msg = {.msg_iov = &iov, .iov_count = 1, .addr = self, .context = &trigger};
+  assert_returns(fi_sendmsg(node.ep, &msg, FI_TRIGGER), -FI_ENOSYS);
+  assert_returns(fi_recvmsg(node.ep, &msg, FI_TRIGGER), -FI_ENOSYS);
+  struct fi_op_msg send = {.ep = node.ep, .msg = msg};
+  struct fi_deferred_work work = {.op_type = FI_OP_SEND, .triggering_cntr = imported, .op.msg = &send};
+  assert_returns(fi_control(&node.domain->fid, FI_QUEUE_WORK, &work), -FI_ENOSYS);
+  struct fi_op_cntr change = {imported, 1};
+  struct fi_deferred_work add = {.op_type = FI_OP_CNTR_ADD, .triggering_cntr = own, .op.cntr = &change};
+  assert_returns(fi_control(&node.domain->fid, FI_QUEUE_WORK, &add), -FI_ENOSYS);
+  add.op_type = FI_OP_CNTR_SET;
+  assert_returns(fi_control(&node.domain->fid, FI_QUEUE_WORK, &add), -FI_ENOSYS);
+  work.triggering_cntr = own;
+  work.completion_cntr = imported;
+  assert_success(fi_control(&node.domain->fid, FI_QUEUE_WORK, &work));
+  post(fi_recv(node.ep, &received, 1, NULL, FI_ADDR_UNSPEC, &received));
+  wait_for(node.rx_cq, &received);
+  wait_until(owner.count == 1);
+  close_fid(imported);
+  close_fid(own);
+  node_close(&node);
 }
 
 CASE(cntr_checks_the_context) {

@@ -1,6 +1,10 @@
 // Scalable endpoints. Man pages: fi_endpoint(3), "Scalable endpoints"; fi_av(3), fi_rx_addr.
 #include "fixture.h"
 
+#include <rdma/fi_atomic.h>
+#include <rdma/fi_collective.h>
+#include <rdma/fi_trigger.h>
+
 enum { most = 4, bits = 3 };
 
 // A scalable endpoint, with a queue for each context.
@@ -980,6 +984,44 @@ CASE(close_with_operations_in_flight) {
   free(target);
 }
 
+// Nor is that which atomic operations return something to.
+CASE(close_with_atomics_in_flight) {
+  struct setup setup = defaults;
+  setup.caps |= FI_ATOMIC;
+  setup.progress = FI_PROGRESS_MANUAL;
+  struct two two;
+  two_open(&two, &setup, 2);
+  static uint64_t target[512];
+  struct fid_mr *mr = NULL;
+  assert_success(fi_mr_reg(two.b.node.domain, target, sizeof target, FI_REMOTE_WRITE | FI_REMOTE_READ, 0, 7, 0, &mr,
+                           NULL));
+  uint64_t base = two.b.node.info->domain_attr->mr_mode & (FI_MR_VIRT_ADDR | FI_MR_BASIC) ? (uintptr_t)target : 0;
+  uint64_t key = fi_mr_key(mr), one = 1;
+  // A session, so that the operations are on their way when the context is closed.
+  post(fi_atomic(two.a.tx[0], &one, 1, NULL, two.to_b, base, key, FI_UINT64, FI_SUM, &one));
+  wait_for(two.a.tx_cqs[0], &one);
+  size_t size = 4096;
+  uint64_t *memory = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(memory != MAP_FAILED);
+  for (int i = 0; i < 512; i++) memory[i] = 1;
+  uint64_t *results = memory + 512;
+  post(fi_fetch_atomic(two.a.tx[1], memory, 512, NULL, results, NULL, two.to_b, base, key, FI_UINT64, FI_SUM, memory));
+  post(fi_compare_atomic(two.a.tx[1], memory, 4, NULL, memory, NULL, results, NULL, two.to_b, base, key, FI_UINT64,
+                         FI_CSWAP, memory));
+  post(fi_fetch_atomic(two.a.tx[1], NULL, 4, NULL, results, NULL, two.to_b, base, key, FI_UINT64, FI_ATOMIC_READ,
+                       memory));
+  close_tx(&two.a, 1);  // the peer is not driven meanwhile
+  munmap(memory, 2 * size);
+  let_arrive(100);
+  // They were done all the same, and the other context goes on.
+  uint64_t fetched = 0;
+  post(fi_fetch_atomic(two.a.tx[0], &one, 1, NULL, &fetched, NULL, two.to_b, base, key, FI_UINT64, FI_SUM, &one));
+  wait_for(two.a.tx_cqs[0], &one);
+  assert_int_equal(fetched, 2);
+  close_fid(mr);
+  two_close(&two);
+}
+
 CASE(open_and_close_contexts_often) {
   struct two two;
   two_open(&two, NULL, 2);
@@ -997,6 +1039,252 @@ CASE(open_and_close_contexts_often) {
     verify(target, sizeof target, (uint64_t)k);
   }
   two_close(&two);
+}
+
+// ---- triggered and deferred work -----------------------------------------------------------------------------------
+
+static const struct setup with_triggers = {.caps = FI_MSG | FI_TAGGED | FI_RMA | FI_ATOMIC | FI_NAMED_RX_CTX | FI_TRIGGER};
+
+static struct fi_triggered_context2 when(struct fid_cntr *counter, size_t threshold) {
+  struct fi_triggered_context2 context = {.event_type = FI_TRIGGER_THRESHOLD};
+  context.trigger.threshold.cntr = counter;
+  context.trigger.threshold.threshold = threshold;
+  return context;
+}
+
+CASE(operations_of_contexts_wait_for_counters) {
+  struct two two;
+  two_open(&two, &with_triggers, 2);
+  struct fid_cntr *counter = counter_open(&two.a.node), *other = counter_open(&two.b.node);
+  char source[100], first[100], second[100];
+  fill(source, sizeof source, 1);
+  struct fi_triggered_context2 send = when(counter, 1), alias_send = when(counter, 2), receive = when(other, 1),
+                               alias_receive = when(other, 2);
+  struct iovec from = {source, sizeof source}, to = {first, sizeof first};
+  struct fi_msg msg = {.msg_iov = &from, .iov_count = 1, .addr = named(two.to_b, 1), .context = &send};
+  assert_offered(fi_sendmsg(two.a.tx[1], &msg, FI_TRIGGER | FI_COMPLETION));
+  msg = (struct fi_msg){.msg_iov = &to, .iov_count = 1, .addr = FI_ADDR_UNSPEC, .context = &receive};
+  assert_offered(fi_recvmsg(two.b.rx[1], &msg, FI_TRIGGER | FI_COMPLETION));
+  struct fid_ep *sender = NULL, *receiver = NULL;
+  assert_offered(fi_ep_alias(two.a.tx[1], &sender, FI_TRANSMIT | FI_TRIGGER));
+  assert_offered(fi_ep_alias(two.b.rx[1], &receiver, FI_RECV | FI_TRIGGER));
+  post(fi_tsend(sender, source, sizeof source, NULL, named(two.to_b, 1), 5, &alias_send));
+  post(fi_trecv(receiver, second, sizeof second, NULL, FI_ADDR_UNSPEC, 5, 0, &alias_receive));
+  assert_fails(fi_recv(sender, second, sizeof second, NULL, FI_ADDR_UNSPEC, &send));
+  assert_fails(fi_send(receiver, source, sizeof source, NULL, two.to_a, &send));
+  assert_success(fi_cntr_add(other, 1));
+  expect_quiet(two.b.rx_cqs[1], 20);
+  assert_success(fi_cntr_add(counter, 1));
+  wait_for(two.b.rx_cqs[1], &receive);
+  verify(first, sizeof first, 1);
+  wait_for(two.a.tx_cqs[1], &send);  // the context's own queue
+  expect_quiet(two.a.tx_cqs[0], 0);
+  assert_success(fi_cntr_add(other, 1));
+  assert_success(fi_cntr_add(counter, 1));
+  wait_for(two.b.rx_cqs[1], &alias_receive);
+  wait_for(two.a.tx_cqs[1], &alias_send);
+  verify(second, sizeof second, 1);
+  close_fid(sender);
+  close_fid(receiver);
+  close_fid(counter);
+  close_fid(other);
+  two_close(&two);
+}
+
+struct desk {
+  struct two two;
+  struct fid_cntr *trigger, *done;
+};
+
+static void desk_open(struct desk *desk) {
+  two_open(&desk->two, &with_triggers, 2);
+  desk->trigger = counter_open(&desk->two.a.node);
+  desk->done = counter_open(&desk->two.a.node);
+}
+
+static void desk_close(struct desk *desk) {
+  close_fid(desk->trigger);
+  close_fid(desk->done);
+  two_close(&desk->two);
+}
+
+static struct fi_deferred_work work_of(struct desk *desk, uint64_t threshold, enum fi_op_type type) {
+  return (struct fi_deferred_work){.threshold = threshold, .triggering_cntr = desk->trigger,
+                                   .completion_cntr = desk->done, .op_type = type};
+}
+
+static void queue(struct desk *desk, struct fi_deferred_work *work) {
+  assert_offered(fi_control(&desk->two.a.node.domain->fid, FI_QUEUE_WORK, work));
+}
+
+CASE(contexts_take_deferred_work) {
+  struct desk desk;
+  desk_open(&desk);
+  struct two *two = &desk.two;
+  uint64_t target = 40, word = 41, read = 0, fetched = 0, one = 1, received = 0, message = 7, at_b = 0;
+  struct fid_mr *mr = NULL;
+  assert_success(fi_mr_reg(two->b.node.domain, &target, sizeof target, FI_REMOTE_WRITE | FI_REMOTE_READ, 0, 7, 0, &mr,
+                           NULL));
+  uint64_t base = two->b.node.info->domain_attr->mr_mode & (FI_MR_VIRT_ADDR | FI_MR_BASIC) ? (uintptr_t)&target : 0;
+  struct iovec from = {&word, 8}, to = {&read, 8}, into = {&received, 8}, text = {&message, 8};
+  struct fi_rma_iov remote = {base, 8, fi_mr_key(mr)};
+  struct fi_ioc operands = {&one, 1}, results = {&fetched, 1};
+  struct fi_rma_ioc element = {base, 1, fi_mr_key(mr)};
+  struct fi_op_rma write = {.ep = two->a.tx[1], .msg = {.msg_iov = &from, .iov_count = 1, .addr = two->to_b,
+                                                        .rma_iov = &remote, .rma_iov_count = 1}};
+  struct fi_op_rma get = {.ep = two->a.tx[0], .msg = write.msg};
+  get.msg.msg_iov = &to;
+  struct fi_op_fetch_atomic add = {
+      .ep = two->a.tx[1], .fetch = {&results, NULL, 1},
+      .msg = {.msg_iov = &operands, .iov_count = 1, .addr = two->to_b, .rma_iov = &element, .rma_iov_count = 1,
+              .datatype = FI_UINT64, .op = FI_SUM}};
+  struct fi_op_msg recv = {.ep = two->a.rx[1], .msg = {.msg_iov = &into, .iov_count = 1, .addr = FI_ADDR_UNSPEC}};
+  struct fi_op_tagged tsend = {.ep = two->a.tx[1], .flags = FI_COMPLETION,
+                               .msg = {.msg_iov = &text, .iov_count = 1, .addr = named(two->to_b, 1), .tag = 3}};
+  struct fi_deferred_work works[] = {work_of(&desk, 1, FI_OP_WRITE), work_of(&desk, 2, FI_OP_READ),
+                                     work_of(&desk, 3, FI_OP_FETCH_ATOMIC), work_of(&desk, 4, FI_OP_RECV),
+                                     work_of(&desk, 5, FI_OP_TSEND)};
+  tsend.msg.context = &works[4].context;
+  works[0].op.rma = &write;
+  works[1].op.rma = &get;
+  works[2].op.fetch_atomic = &add;
+  works[3].op.msg = &recv;
+  works[4].op.tagged = &tsend;
+  for (int i = 0; i < 5; i++) queue(&desk, &works[i]);
+  post(fi_trecv(two->b.rx[1], &at_b, 8, NULL, FI_ADDR_UNSPEC, 3, 0, &at_b));
+  post(fi_send(two->b.tx[0], &message, 8, NULL, named(two->to_a, 1), &message));
+  let_arrive(10);
+  assert_true(fi_cntr_read(desk.done) == 0 && target == 40);
+  for (uint64_t i = 1; i <= 5; i++) {
+    assert_success(fi_cntr_add(desk.trigger, 1));
+    wait_until(fi_cntr_read(desk.done) >= i);
+    let_arrive(2);
+    assert_true(fi_cntr_read(desk.done) == i);
+  }
+  assert_true(read == 41 && fetched == 41 && target == 42 && received == 7);
+  wait_for(two->b.rx_cqs[1], &at_b);
+  assert_int_equal(at_b, 7);
+  wait_for(two->b.tx_cqs[0], &message);
+  wait_for(two->a.tx_cqs[1], &works[4].context);  // the only one that asked for it
+  for (int i = 0; i < 2; i++) {
+    expect_quiet(two->a.tx_cqs[i], 3);
+    expect_quiet(two->a.rx_cqs[i], 0);
+  }
+  close_fid(mr);
+  desk_close(&desk);
+}
+
+// Many at a time, in a context that takes four; those of the other one need not wait for them.
+CASE(more_work_than_a_context_takes) {
+  enum { count = 100 };
+  struct desk desk;
+  desk_open(&desk);
+  struct two *two = &desk.two;
+  close_tx(&two->a, 1);
+  struct fi_tx_attr attributes = *two->a.node.info->tx_attr;
+  attributes.size = 4;
+  two->a.tx_cqs[1] = open_queue(&two->a.node, 256);
+  assert_success(fi_tx_context(two->a.sep, 1, &attributes, &two->a.tx[1], NULL));
+  assert_success(fi_ep_bind(two->a.tx[1], &two->a.tx_cqs[1]->fid, FI_TRANSMIT));
+  assert_success(fi_enable(two->a.tx[1]));
+  static struct fi_deferred_work works[count];
+  static uint64_t numbers[count], received[count];
+  for (uint64_t i = 0; i < count; i++) {
+    numbers[i] = i;
+    post(fi_recv(two->b.rx[i % 2], &received[i], 8, NULL, FI_ADDR_UNSPEC, &received[i]));
+    works[i] = work_of(&desk, 1, FI_OP_SEND);
+    struct iovec iov = {&numbers[i], 8};
+    struct fi_op_msg op = {.ep = two->a.tx[i % 2],
+                           .msg = {.msg_iov = &iov, .iov_count = 1, .addr = named(two->to_b, (int)(i % 2))}};
+    works[i].op.msg = &op;
+    queue(&desk, &works[i]);
+  }
+  assert_success(fi_cntr_add(desk.trigger, 1));
+  wait_until(fi_cntr_read(desk.done) == count);
+  for (int k = 0; k < 2; k++) {
+    for (uint64_t i = (uint64_t)k; i < count; i += 2) wait_for(two->b.rx_cqs[k], &received[i]);
+  }
+  for (uint64_t i = 0; i < count; i++) assert_int_equal(received[i], i);
+  desk_close(&desk);
+}
+
+CASE(triggered_sends_of_contexts_are_cancelled) {
+  struct desk desk;
+  desk_open(&desk);
+  struct two *two = &desk.two;
+  struct fi_triggered_context2 context = when(desk.trigger, 1);
+  char byte = 1;
+  struct iovec iov = {&byte, 1};
+  struct fi_msg msg = {.msg_iov = &iov, .iov_count = 1, .addr = two->to_b, .context = &context};
+  assert_offered(fi_sendmsg(two->a.tx[1], &msg, FI_TRIGGER | FI_COMPLETION));
+  assert_fails(fi_cancel(&two->a.tx[0]->fid, &context));  // not there
+  assert_success(fi_cancel(&two->a.rx[1]->fid, &context));
+  expect_quiet(two->a.tx_cqs[1], 3);
+  assert_success(fi_cancel(&two->a.tx[1]->fid, &context));
+  struct fi_cq_err_entry error = {0};
+  wait_error(two->a.tx_cqs[1], &error);
+  assert_int_equal(error.err, FI_ECANCELED);
+  assert_ptr_equal(error.op_context, &context);
+  assert_success(fi_cntr_add(desk.trigger, 1));
+  expect_quiet(two->b.rx_cqs[0], 10);
+  desk_close(&desk);
+}
+
+// What waits, and what has begun and cannot end, is gone with the context; nothing touches its memory afterwards.
+CASE(contexts_take_their_work_along) {
+  struct desk desk;
+  desk_open(&desk);
+  struct two *two = &desk.two;
+  size_t size = 100000;
+  char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(memory != MAP_FAILED);
+  fill(memory, size, 1);
+  struct iovec iov = {memory, size};
+  struct fi_op_msg send = {.ep = two->a.tx[1], .msg = {.msg_iov = &iov, .iov_count = 1, .addr = named(two->to_b, 1)}};
+  struct fi_op_msg receive = {.ep = two->a.rx[1], .msg = {.msg_iov = &iov, .iov_count = 1, .addr = FI_ADDR_UNSPEC}};
+  struct fi_deferred_work works[4];
+  for (uint64_t i = 0; i < 4; i++) {
+    works[i] = work_of(&desk, i % 2, i < 2 ? FI_OP_SEND : FI_OP_RECV);  // 0: begins at once
+    works[i].op.msg = i < 2 ? &send : &receive;
+    queue(&desk, &works[i]);
+  }
+  let_arrive(20);
+  close_tx(&two->a, 1);
+  close_rx(&two->a, 1);
+  munmap(memory, size);
+  assert_success(fi_cntr_add(desk.trigger, 1));
+  char small[8] = {0};
+  post(fi_recv(two->b.rx[0], small, sizeof small, NULL, FI_ADDR_UNSPEC, small));
+  post(fi_inject(two->a.tx[0], "still", 6, two->to_b));
+  wait_for(two->b.rx_cqs[0], small);
+  let_arrive(20);
+  assert_true(fi_cntr_read(desk.done) == 0);
+  close_fid(desk.trigger);  // nothing refers to the counters any more
+  close_fid(desk.done);
+  two_close(&desk.two);
+}
+
+// fi_collective(3) knows endpoints with an address each, whose members both send and receive.
+CASE(scalable_endpoints_join_no_groups) {
+  struct setup setup = defaults;
+  setup.caps |= FI_COLLECTIVE;
+  struct scalable s;
+  scalable_open(&s, &setup, 1);
+  fi_addr_t self = node_insert(&s.node, s.address);
+  struct fi_av_set_attr attributes = {.start_addr = FI_ADDR_NOTAVAIL, .end_addr = FI_ADDR_NOTAVAIL};
+  struct fid_av_set *set = NULL;
+  assert_offered(fi_av_set(s.node.av, &attributes, &set, NULL));
+  assert_success(fi_av_set_insert(set, self));
+  fi_addr_t address = FI_ADDR_NOTAVAIL;
+  assert_success(fi_av_set_addr(set, &address));
+  struct fid_mc *mc = NULL;
+  assert_returns(fi_join_collective(s.sep, address, set, 0, &mc, NULL), -FI_ENOSYS);
+  assert_returns(fi_join_collective(s.tx[0], address, set, 0, &mc, NULL), -FI_ENOSYS);
+  assert_null(mc);
+  assert_returns(fi_barrier(s.sep, address, NULL), -FI_ENOSYS);
+  assert_returns(fi_barrier(s.tx[0], address, NULL), -FI_ENOSYS);
+  close_fid(set);
+  scalable_close(&s);
 }
 
 // ---- as many as there are -----------------------------------------------------------------------------------------

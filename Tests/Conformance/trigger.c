@@ -1,6 +1,9 @@
 // Operations that wait for counters: FI_TRIGGER and the deferred work queue. Man page: fi_trigger(3).
 #include "fixture.h"
 
+#include <stdatomic.h>
+
+#include <rdma/fi_atomic.h>
 #include <rdma/fi_trigger.h>
 
 enum { length = 2000, unreachable = 1000000 };
@@ -8,6 +11,8 @@ enum { length = 2000, unreachable = 1000000 };
 static char slot[100], out[length], in[length];
 
 static const struct setup triggered = {.caps = FI_MSG | FI_TAGGED | FI_RMA | FI_TRIGGER};
+
+static const struct setup with_atomics = {.caps = FI_MSG | FI_TAGGED | FI_RMA | FI_ATOMIC | FI_TRIGGER};
 
 static struct fid_cntr *counter_of(struct node *node) {
   struct fi_cntr_attr attributes = {.events = FI_CNTR_EVENTS_COMP};
@@ -256,6 +261,302 @@ CASE(strange_triggers_are_refused) {
   assert_success(fi_cntr_add(counter, 1));
   expect_quiet(pair.a.tx_cq, 10);
   close_fid(counter);
+  pair_close(&pair);
+}
+
+// ---- FI_TRIGGER as a default flag ----------------------------------------------------------------------------------
+
+static struct fid_ep *alias_of(struct fid_ep *ep, uint64_t flags) {
+  struct fid_ep *alias = NULL;
+  assert_offered(fi_ep_alias(ep, &alias, flags));
+  return alias;
+}
+
+// Counts up to `count`; what waits for each value ends with that, and not before.
+static void step(struct fid_cntr *counter, struct fid_cq *cq, struct fi_triggered_context2 *contexts, int count) {
+  for (int i = 0; i < count; i++) {
+    expect_quiet(cq, 3);
+    assert_success(fi_cntr_add(counter, 1));
+    wait_for(cq, &contexts[i]);
+  }
+}
+
+CASE(aliases_defer_messages) {
+  struct pair pair;
+  pair_open(&pair, &triggered);
+  struct fid_cntr *counter = counter_of(&pair.a);
+  struct fid_ep *alias = alias_of(pair.a.ep, FI_TRANSMIT | FI_TRIGGER);
+  static char targets[6][length];
+  struct fi_triggered_context2 contexts[6];
+  for (int i = 0; i < 6; i++) contexts[i] = when(counter, (size_t)i + 1);
+  for (int i = 0; i < 3; i++) post(fi_recv(pair.b.ep, targets[i], length, NULL, FI_ADDR_UNSPEC, &slot[i]));
+  for (int i = 3; i < 6; i++) {
+    post(fi_trecv(pair.b.ep, targets[i], length, NULL, FI_ADDR_UNSPEC, (uint64_t)i, 0, &slot[i]));
+  }
+  fill(out, length, 1);
+  struct iovec iov[2] = {{out, 500}, {out + 500, length - 500}};
+  post(fi_send(alias, out, length, NULL, pair.to_b, &contexts[0]));
+  post(fi_sendv(alias, iov, NULL, 2, pair.to_b, &contexts[1]));
+  post(fi_senddata(alias, out, length, NULL, 77, pair.to_b, &contexts[2]));
+  post(fi_tsend(alias, out, length, NULL, pair.to_b, 3, &contexts[3]));
+  post(fi_tsendv(alias, iov, NULL, 2, pair.to_b, 4, &contexts[4]));
+  post(fi_tsenddata(alias, out, length, NULL, 78, pair.to_b, 5, &contexts[5]));
+  memset(iov, 0, sizeof iov);
+  step(counter, pair.a.tx_cq, contexts, 6);
+  for (int i = 0; i < 6; i++) {
+    struct fi_cq_tagged_entry entry = {0};
+    wait_completion(pair.b.rx_cq, &entry);
+    assert_int_equal(entry.flags & FI_REMOTE_CQ_DATA ? entry.data : 0, i == 2 ? 77 : i == 5 ? 78 : 0);
+    verify(targets[i], length, 1);
+  }
+  close_fid(alias);
+  close_fid(counter);
+  pair_close(&pair);
+}
+
+CASE(aliases_defer_access_to_remote_memory) {
+  struct pair pair;
+  pair_open(&pair, &triggered);
+  struct region target;
+  region_open(&target, &pair.b, 3 * length, all_rights, 1);
+  struct fid_cntr *counter = counter_of(&pair.a);
+  struct fid_ep *alias = alias_of(pair.a.ep, FI_TRANSMIT | FI_TRIGGER | FI_DELIVERY_COMPLETE);
+  static char second[length];
+  struct fi_triggered_context2 contexts[5];
+  for (int i = 0; i < 5; i++) contexts[i] = when(counter, (size_t)i + 1);
+  fill(out, length, 2);
+  memset(in, 0, length);
+  struct iovec from[2] = {{out, 500}, {out + 500, length - 500}}, to[2] = {{second, 700}, {second + 700, length - 700}};
+  post(fi_write(alias, out, length, NULL, pair.to_b, target.base, target.key, &contexts[0]));
+  post(fi_writev(alias, from, NULL, 2, pair.to_b, target.base + length, target.key, &contexts[1]));
+  post(fi_writedata(alias, out, length, NULL, 79, pair.to_b, target.base + 2 * length, target.key, &contexts[2]));
+  post(fi_read(alias, in, length, NULL, pair.to_b, target.base, target.key, &contexts[3]));
+  post(fi_readv(alias, to, NULL, 2, pair.to_b, target.base + length, target.key, &contexts[4]));
+  stay_quiet(10);
+  verify_bytes(target.memory, 3 * length, 0xee);
+  // What the endpoint itself posts goes at once.
+  post(fi_read(pair.a.ep, slot, 8, NULL, pair.to_b, target.base, target.key, slot));
+  wait_for(pair.a.tx_cq, slot);
+  step(counter, pair.a.tx_cq, contexts, 5);
+  for (int i = 0; i < 3; i++) verify(target.memory + i * length, length, 2);
+  verify(in, length, 2);
+  verify(second, length, 2);
+  struct fi_cq_tagged_entry entry = {0};
+  wait_completion(pair.b.rx_cq, &entry);
+  assert_int_equal(entry.data, 79);
+  close_fid(alias);
+  close_fid(counter);
+  region_close(&target);
+  pair_close(&pair);
+}
+
+CASE(aliases_defer_receives) {
+  struct pair pair;
+  pair_open(&pair, &triggered);
+  struct fid_cntr *counter = counter_of(&pair.b);
+  struct fid_ep *alias = alias_of(pair.b.ep, FI_RECV | FI_TRIGGER);
+  static char targets[4][length];
+  struct fi_triggered_context2 contexts[4];
+  for (int i = 0; i < 4; i++) contexts[i] = when(counter, (size_t)i + 1);
+  struct iovec plain[2] = {{targets[1], 300}, {targets[1] + 300, length - 300}};
+  struct iovec tagged[2] = {{targets[3], 900}, {targets[3] + 900, length - 900}};
+  post(fi_recv(alias, targets[0], length, NULL, FI_ADDR_UNSPEC, &contexts[0]));
+  post(fi_recvv(alias, plain, NULL, 2, FI_ADDR_UNSPEC, &contexts[1]));
+  post(fi_trecv(alias, targets[2], length, NULL, FI_ADDR_UNSPEC, 2, 0, &contexts[2]));
+  post(fi_trecvv(alias, tagged, NULL, 2, FI_ADDR_UNSPEC, 3, 0, &contexts[3]));
+  fill(out, length, 3);
+  for (int i = 0; i < 2; i++) post(fi_send(pair.a.ep, out, length, NULL, pair.to_b, &slot[i]));
+  for (int i = 2; i < 4; i++) post(fi_tsend(pair.a.ep, out, length, NULL, pair.to_b, (uint64_t)i, &slot[i]));
+  step(counter, pair.b.rx_cq, contexts, 4);
+  for (int i = 0; i < 4; i++) verify(targets[i], length, 3);
+  wait_for_all(pair.a.tx_cq, slot, 4);
+  // It defers no sends, nor what has no context.
+  char small = 0;
+  post(fi_recv(pair.a.ep, &small, 1, NULL, FI_ADDR_UNSPEC, &slot[4]));
+  post(fi_inject(alias, "x", 1, pair.to_a));
+  wait_for(pair.a.rx_cq, &slot[4]);
+  assert_int_equal(small, 'x');
+  post(fi_recv(pair.a.ep, &small, 1, NULL, FI_ADDR_UNSPEC, &slot[4]));
+  post(fi_send(alias, "y", 1, NULL, pair.to_a, &slot[5]));
+  wait_for(pair.b.tx_cq, &slot[5]);
+  wait_for(pair.a.rx_cq, &slot[4]);
+  assert_int_equal(small, 'y');
+  expect_quiet(pair.b.tx_cq, 5);
+  close_fid(alias);
+  close_fid(counter);
+  pair_close(&pair);
+}
+
+CASE(nothing_that_is_injected_waits) {
+  struct pair pair;
+  pair_open(&pair, &with_atomics);
+  struct region target;
+  region_open(&target, &pair.b, 64, all_rights, 1);
+  struct fid_ep *alias = alias_of(pair.a.ep, FI_TRANSMIT | FI_TRIGGER);
+  assert_returns(fi_inject(alias, out, 8, pair.to_b), -FI_EINVAL);
+  assert_returns(fi_injectdata(alias, out, 8, 1, pair.to_b), -FI_EINVAL);
+  assert_returns(fi_tinject(alias, out, 8, pair.to_b, 1), -FI_EINVAL);
+  assert_returns(fi_tinjectdata(alias, out, 8, 1, pair.to_b, 1), -FI_EINVAL);
+  assert_returns(fi_inject_write(alias, out, 8, pair.to_b, target.base, target.key), -FI_EINVAL);
+  assert_returns(fi_inject_writedata(alias, out, 8, 1, pair.to_b, target.base, target.key), -FI_EINVAL);
+  assert_returns(fi_inject_atomic(alias, out, 1, pair.to_b, target.base, target.key, FI_UINT64, FI_SUM), -FI_EINVAL);
+  assert_returns(fi_send(alias, out, 8, NULL, pair.to_b, NULL), -FI_EINVAL);
+  assert_returns(fi_write(alias, out, 8, NULL, pair.to_b, target.base, target.key, NULL), -FI_EINVAL);
+  stay_quiet(10);
+  verify_bytes(target.memory, 64, 0xee);
+  close_fid(alias);
+  region_close(&target);
+  pair_close(&pair);
+}
+
+// The endpoint itself, an alias that is older than its data path, and one of both directions.
+CASE(default_flags_come_and_go) {
+  struct node node;
+  node_open_domain(&node, &triggered);
+  assert_success(fi_endpoint(node.domain, node.info, &node.ep, NULL));
+  struct fid_ep *early = alias_of(node.ep, FI_TRANSMIT | FI_TRIGGER);
+  assert_returns(fi_send(early, out, 8, NULL, 0, NULL), -FI_EOPBADSTATE);
+  node.av = av_open(&node, FI_AV_UNSPEC);
+  node.tx_cq = cq_open(&node, FI_CQ_FORMAT_TAGGED, FI_WAIT_NONE, 0);
+  node.rx_cq = cq_open(&node, FI_CQ_FORMAT_TAGGED, FI_WAIT_NONE, 0);
+  watch_cq(node.tx_cq);
+  watch_cq(node.rx_cq);
+  assert_success(fi_ep_bind(node.ep, &node.av->fid, 0));
+  assert_success(fi_ep_bind(node.ep, &node.tx_cq->fid, FI_TRANSMIT));
+  assert_success(fi_ep_bind(node.ep, &node.rx_cq->fid, FI_RECV));
+  assert_success(fi_enable(node.ep));
+  char address[128];
+  size_t size = sizeof address;
+  assert_success(fi_getname(&node.ep->fid, address, &size));
+  fi_addr_t self = node_insert(&node, address);
+  struct fid_cntr *counter = counter_of(&node);
+  struct fid_ep *both = alias_of(early, FI_RECV | FI_TRIGGER);
+  struct fi_triggered_context2 contexts[4];
+  for (int i = 0; i < 4; i++) contexts[i] = when(counter, (size_t)i + 1);
+  uint64_t numbers[3] = {1, 2, 3}, received[3] = {0};
+  uint64_t flags = FI_TRANSMIT | FI_TRIGGER;
+  assert_success(fi_control(&node.ep->fid, FI_SETOPSFLAG, &flags));
+  flags = FI_TRANSMIT;
+  assert_success(fi_control(&node.ep->fid, FI_GETOPSFLAG, &flags));
+  assert_true(flags & FI_TRIGGER);
+  post(fi_recv(both, &received[0], 8, NULL, FI_ADDR_UNSPEC, &contexts[0]));
+  post(fi_send(early, &numbers[0], 8, NULL, self, &contexts[1]));
+  post(fi_send(both, &numbers[1], 8, NULL, self, &contexts[2]));
+  post(fi_send(node.ep, &numbers[2], 8, NULL, self, &contexts[3]));
+  for (int i = 1; i < 3; i++) post(fi_recv(node.ep, &received[i], 8, NULL, FI_ADDR_UNSPEC, &slot[i]));
+  expect_quiet(node.rx_cq, 5);
+  assert_success(fi_cntr_set(counter, 4));
+  for (int i = 1; i < 4; i++) wait_for(node.tx_cq, &contexts[i]);
+  // The receive that waited was posted last.
+  wait_for(node.rx_cq, &slot[1]);
+  wait_for(node.rx_cq, &slot[2]);
+  wait_for(node.rx_cq, &contexts[0]);
+  assert_true(received[1] == 1 && received[2] == 2 && received[0] == 3);
+  flags = FI_TRANSMIT;
+  assert_success(fi_control(&node.ep->fid, FI_SETOPSFLAG, &flags));
+  post(fi_recv(node.ep, &received[0], 8, NULL, FI_ADDR_UNSPEC, &slot[3]));
+  post(fi_send(node.ep, &numbers[0], 8, NULL, self, &slot[4]));
+  wait_for(node.tx_cq, &slot[4]);
+  wait_for(node.rx_cq, &slot[3]);
+  close_fid(both);
+  close_fid(early);
+  close_fid(counter);
+  node_close(&node);
+}
+
+CASE(only_with_the_capability) {
+  struct pair pair;
+  pair_open(&pair, &(struct setup){.caps = FI_MSG});
+  struct fid_ep *alias = NULL;
+  assert_fails(fi_ep_alias(pair.a.ep, &alias, FI_TRANSMIT | FI_TRIGGER));
+  assert_fails(fi_ep_alias(pair.a.ep, &alias, FI_RECV | FI_TRIGGER));
+  assert_null(alias);
+  pair_close(&pair);
+}
+
+// ---- atomic operations with FI_TRIGGER -----------------------------------------------------------------------------
+
+CASE(atomics_wait_for_a_counter) {
+  struct pair pair;
+  pair_open(&pair, &with_atomics);
+  struct region target;
+  region_open(&target, &pair.b, 64, all_rights, 1);
+  uint64_t *word = (uint64_t *)target.memory;
+  *word = 5;
+  struct fid_cntr *counter = counter_of(&pair.a);
+  struct fi_triggered_context2 contexts[6];
+  for (int i = 0; i < 6; i++) contexts[i] = when(counter, (size_t)i + 1);
+  uint64_t operand[3] = {7, 0, 100}, compare = 12, fetched[3] = {0}, compared = 0;
+  struct fi_ioc operands = {&operand[0], 1}, results = {&fetched[0], 1}, comparands = {&compare, 1};
+  struct fi_rma_ioc remote = {target.base, 1, target.key};
+  struct fi_msg_atomic msg = {.msg_iov = &operands, .iov_count = 1, .addr = pair.to_b, .rma_iov = &remote,
+                              .rma_iov_count = 1, .datatype = FI_UINT64, .op = FI_SUM, .context = &contexts[0]};
+  uint64_t flags = FI_TRIGGER | FI_COMPLETION | FI_DELIVERY_COMPLETE;
+  post(fi_atomicmsg(pair.a.ep, &msg, flags));
+  msg.op = FI_ATOMIC_READ;
+  msg.context = &contexts[1];
+  post(fi_fetch_atomicmsg(pair.a.ep, &msg, &results, NULL, 1, flags));
+  msg.op = FI_CSWAP;
+  msg.context = &contexts[2];
+  operands.addr = &operand[2];
+  results.addr = &compared;
+  post(fi_compare_atomicmsg(pair.a.ep, &msg, &comparands, NULL, 1, &results, NULL, 1, flags));
+  memset(&operands, 0, sizeof operands);  // all that was copied
+  memset(&results, 0, sizeof results);
+  memset(&comparands, 0, sizeof comparands);
+  memset(&remote, 0, sizeof remote);
+  // Plain calls of an alias wait as well.
+  struct fid_ep *alias = alias_of(pair.a.ep, FI_TRANSMIT | FI_TRIGGER | FI_DELIVERY_COMPLETE);
+  uint64_t one = 1, hundred = 100, zero = 0, old = 0;
+  post(fi_fetch_atomic(alias, &one, 1, NULL, &fetched[1], NULL, pair.to_b, target.base, target.key, FI_UINT64, FI_SUM,
+                       &contexts[3]));
+  post(fi_compare_atomic(alias, &zero, 1, NULL, &hundred, NULL, &old, NULL, pair.to_b, target.base, target.key,
+                         FI_UINT64, FI_CSWAP_NE, &contexts[4]));
+  post(fi_atomic(alias, &one, 1, NULL, pair.to_b, target.base, target.key, FI_UINT64, FI_BOR, &contexts[5]));
+  stay_quiet(10);
+  assert_int_equal(*word, 5);
+  step(counter, pair.a.tx_cq, contexts, 6);
+  assert_int_equal(fetched[0], 12);
+  assert_int_equal(compared, 12);
+  assert_int_equal(fetched[1], 100);
+  assert_int_equal(old, 101);
+  assert_int_equal(*word, 1);
+  close_fid(alias);
+  close_fid(counter);
+  region_close(&target);
+  pair_close(&pair);
+}
+
+CASE(strange_atomics_do_not_wait) {
+  struct pair pair;
+  pair_open(&pair, &with_atomics);
+  struct region target;
+  region_open(&target, &pair.b, 64, all_rights, 1);
+  struct fid_cntr *counter = counter_of(&pair.a);
+  struct fi_triggered_context2 context = when(counter, 1);
+  uint64_t value[2] = {1, 1};
+  struct fi_ioc operands = {value, 1}, results = {value, 2};
+  struct fi_rma_ioc remote = {target.base, 1, target.key};
+  struct fi_msg_atomic msg = {.msg_iov = &operands, .iov_count = 1, .addr = pair.to_b, .rma_iov = &remote,
+                              .rma_iov_count = 1, .datatype = FI_UINT64, .op = FI_SUM, .context = &context};
+  assert_offered(fi_atomicmsg(pair.a.ep, &msg, FI_TRIGGER | FI_COMPLETION));
+  assert_returns(fi_atomicmsg(pair.a.ep, &msg, FI_TRIGGER | FI_INJECT), -FI_EINVAL);
+  assert_fails(fi_fetch_atomicmsg(pair.a.ep, &msg, &results, NULL, 1, FI_TRIGGER));  // more results than elements
+  remote.count = 2;
+  assert_fails(fi_atomicmsg(pair.a.ep, &msg, FI_TRIGGER));
+  remote.count = 1;
+  msg.op = FI_CSWAP;
+  assert_fails(fi_atomicmsg(pair.a.ep, &msg, FI_TRIGGER));
+  msg.op = FI_SUM;
+  msg.context = NULL;
+  assert_returns(fi_atomicmsg(pair.a.ep, &msg, FI_TRIGGER), -FI_EINVAL);
+  memset(target.memory, 0, 64);
+  assert_success(fi_cntr_add(counter, 1));
+  wait_for(pair.a.tx_cq, &context);
+  stay_quiet(10);
+  assert_int_equal(*(uint64_t *)target.memory, 1);
+  close_fid(counter);
+  region_close(&target);
   pair_close(&pair);
 }
 
@@ -580,3 +881,152 @@ CASE(work_starts_by_itself) {
   close_fid(second);
   bench_close(&bench);
 }
+
+// ---- deferred atomics ----------------------------------------------------------------------------------------------
+
+static struct fi_msg_atomic atomic_on(struct bench *bench, struct fi_ioc *iov, struct fi_rma_ioc *remote, enum fi_op op) {
+  return (struct fi_msg_atomic){.msg_iov = iov, .iov_count = 1, .addr = bench->pair.to_b, .rma_iov = remote,
+                                .rma_iov_count = 1, .datatype = FI_UINT64, .op = op};
+}
+
+// Operands and comparands are read when it is time, and not before.
+CASE(queued_atomics_of_each_kind) {
+  struct bench bench;
+  bench_open(&bench, &with_atomics);
+  uint64_t *words = (uint64_t *)bench.target.memory;
+  words[0] = 10;
+  words[1] = 20;
+  uint64_t operands[2] = {0}, compare[2] = {0}, fetched[2] = {0}, compared[2] = {0};
+  struct fi_ioc iov = {operands, 2}, compare_iov[2] = {{&compare[0], 1}, {&compare[1], 1}}, fetch_iov = {fetched, 2},
+                compared_iov = {compared, 2};
+  struct fi_rma_ioc remote = {bench.target.base, 2, bench.target.key};
+  struct fi_deferred_work works[] = {work_of(&bench, 1, FI_OP_ATOMIC), work_of(&bench, 2, FI_OP_FETCH_ATOMIC),
+                                     work_of(&bench, 3, FI_OP_COMPARE_ATOMIC)};
+  struct fi_op_atomic base = {.ep = bench.pair.a.ep, .msg = atomic_on(&bench, &iov, &remote, FI_SUM),
+                              .flags = FI_DELIVERY_COMPLETE};
+  struct fi_op_fetch_atomic fetch = {.ep = bench.pair.a.ep, .msg = atomic_on(&bench, &iov, &remote, FI_MAX),
+                                     .fetch = {&fetch_iov, NULL, 1}};
+  struct fi_op_compare_atomic comparing = {.ep = bench.pair.a.ep, .msg = atomic_on(&bench, &iov, &remote, FI_CSWAP),
+                                           .fetch = {&compared_iov, NULL, 1}, .compare = {compare_iov, NULL, 2}};
+  works[0].op.atomic = &base;
+  works[1].op.fetch_atomic = &fetch;
+  works[2].op.compare_atomic = &comparing;
+  for (int i = 0; i < 3; i++) queue(&bench, &works[i]);
+  memset(&iov, 0, sizeof iov);
+  memset(compare_iov, 0, sizeof compare_iov);
+  memset(&remote, 0, sizeof remote);
+  stay_quiet(10);
+  assert_true(words[0] == 10 && words[1] == 20);
+  static const uint64_t values[3][2] = {{1, 2}, {100, 3}, {7, 8}};
+  for (uint64_t i = 0; i < 3; i++) {
+    memcpy(operands, values[i], sizeof operands);
+    compare[0] = 100;
+    compare[1] = 1;
+    assert_success(fi_cntr_add(bench.trigger, 1));
+    await_counter(bench.done, i + 1);
+  }
+  assert_true(fetched[0] == 11 && fetched[1] == 22);
+  assert_true(compared[0] == 100 && compared[1] == 22);
+  assert_true(words[0] == 7 && words[1] == 22);
+  expect_quiet(bench.pair.a.tx_cq, 10);
+  bench_close(&bench);
+}
+
+CASE(queued_atomics_fail) {
+  struct bench bench;
+  bench_open(&bench, &with_atomics);
+  uint64_t value = 1, result = 0;
+  struct fi_ioc iov = {&value, 1}, results = {&result, 1};
+  struct fi_rma_ioc remote = {bench.target.base, 1, bench.target.key + 1};
+  struct fi_deferred_work work = work_of(&bench, 1, FI_OP_FETCH_ATOMIC);
+  struct fi_op_fetch_atomic op = {.ep = bench.pair.a.ep, .msg = atomic_on(&bench, &iov, &remote, FI_SUM),
+                                  .fetch = {&results, NULL, 1}};
+  work.op.fetch_atomic = &op;
+  struct fid *domain = &bench.pair.a.domain->fid;
+  queue(&bench, &work);
+  assert_success(fi_cntr_add(bench.trigger, 1));
+  wait_until(fi_cntr_readerr(bench.done) == 1);
+  assert_int_equal(fi_cntr_read(bench.done), 0);
+  // What cannot be done at all is not queued.
+  op.flags = FI_TAGGED;
+  assert_fails(fi_control(domain, FI_QUEUE_WORK, &work));
+  op.flags = FI_INJECT;
+  assert_fails(fi_control(domain, FI_QUEUE_WORK, &work));
+  op.flags = 0;
+  op.fetch.iov_count = 0;
+  assert_fails(fi_control(domain, FI_QUEUE_WORK, &work));
+  op.fetch.iov_count = 1;
+  op.msg.datatype = (enum fi_datatype)99;
+  assert_fails(fi_control(domain, FI_QUEUE_WORK, &work));
+  op.msg.datatype = FI_UINT64;
+  op.ep = NULL;
+  assert_fails(fi_control(domain, FI_QUEUE_WORK, &work));
+  bench_close(&bench);
+}
+
+// ---- several processes ---------------------------------------------------------------------------------------------
+
+enum { ring_rounds = 20 };
+
+// A message goes round; each member, when it comes, adds to a word of the first and passes it on, all by deferred work.
+static void pass_around(struct team *team) {
+  struct node host, node;
+  node_open_domain(&host, &with_atomics);
+  bound = counter_of(&host);
+  struct setup setup = with_atomics;
+  setup.before_enable = bind_receive_counter;
+  node_open_beside(&node, &host, &setup);
+  static uint64_t word;
+  struct region target = {0};
+  if (team->rank == 0) {
+    region_over(&target, &node, &word, sizeof word, all_rights, 5, 0);
+    atomic_store(team_word(team, 0, 0), target.base);
+    atomic_store(team_word(team, 0, 1), target.key);
+  }
+  fi_addr_t peers[TEAM_MAX];
+  team_connect(team, &node, peers);
+  bool is_first = team->rank == 0;
+  struct fid_cntr *added = counter_of(&host), *passed = counter_of(&host);
+  static struct fi_deferred_work adds[ring_rounds], sends[ring_rounds];
+  static uint64_t results[ring_rounds], receives[ring_rounds];
+  uint64_t amount = (uint64_t)team->rank + 1, message = 1;
+  struct fi_ioc operands = {&amount, 1};
+  struct fi_rma_ioc remote = {atomic_load(team_word(team, 0, 0)), 1, atomic_load(team_word(team, 0, 1))};
+  for (int i = 0; i < ring_rounds; i++) {
+    post(fi_recv(node.ep, &receives[i], sizeof receives[i], NULL, FI_ADDR_UNSPEC, &receives[i]));
+    if (is_first) continue;
+    struct fi_ioc result = {&results[i], 1};
+    struct fi_op_fetch_atomic add = {.ep = node.ep, .fetch = {&result, NULL, 1}};
+    add.msg = (struct fi_msg_atomic){.msg_iov = &operands, .iov_count = 1, .addr = peers[0], .rma_iov = &remote,
+                                     .rma_iov_count = 1, .datatype = FI_UINT64, .op = FI_SUM};
+    adds[i] = (struct fi_deferred_work){.threshold = (uint64_t)i + 1, .triggering_cntr = bound, .completion_cntr = added,
+                                        .op_type = FI_OP_FETCH_ATOMIC, .op.fetch_atomic = &add};
+    assert_offered(fi_control(&host.domain->fid, FI_QUEUE_WORK, &adds[i]));
+    struct iovec iov = {&message, sizeof message};
+    struct fi_op_msg send = {.ep = node.ep, .msg = message_to(peers[(team->rank + 1) % team->size], &iov, &sends[i].context)};
+    sends[i] = (struct fi_deferred_work){.threshold = (uint64_t)i + 1, .triggering_cntr = added, .completion_cntr = passed,
+                                         .op_type = FI_OP_SEND, .op.msg = &send};
+    assert_offered(fi_control(&host.domain->fid, FI_QUEUE_WORK, &sends[i]));
+  }
+  team_barrier(team);
+  if (is_first) {
+    for (uint64_t i = 1; i <= ring_rounds; i++) {
+      post(fi_inject(node.ep, &message, sizeof message, peers[1]));
+      await_counter(bound, i);
+      assert_int_equal(word, i * (2 + 3));
+    }
+  } else {
+    await_counter(passed, ring_rounds);
+    assert_int_equal(results[ring_rounds - 1], (ring_rounds - 1) * (2 + 3) + (team->rank == 1 ? 0 : 2));
+  }
+  team_barrier(team);
+  if (is_first) close_fid(target.mr);
+  node_close(&node);
+  close_fid(added);
+  close_fid(passed);
+  close_fid(bound);
+  bound = NULL;
+  node_close(&host);
+}
+
+CASE(processes_pass_work_on) { team_run(3, pass_around); }

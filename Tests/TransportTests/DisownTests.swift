@@ -1,3 +1,4 @@
+import Packet
 import SimulationSupport
 import Testing
 import Transport
@@ -52,6 +53,29 @@ import Transport
     #expect(
       bench.recorders[0].completions.last?.id == Self.nobody && bench.recorders[0].completions.last?.status == .ok)
     #expect(bench.source().allSatisfy { $0 == 0xEE })
+    #expect(bench.isQuiet)
+  }
+
+  /// Nor does what an atomic operation returns, of one segment or more.
+  @Test(arguments: [8, 900, 4_096], [1, 2]) func resultsOfAtomicsAreDropped(length: Int, count: Int) {
+    let bench = Bench()
+    bench.establish()
+    bench.network.filter = { source, _, _ in source == 0 }
+    let result = UnsafeMutableRawBufferPointer.allocate(byteCount: length, alignment: 16)
+    defer { result.deallocate() }
+    result.initializeMemory(as: UInt8.self, repeating: 0xEE)
+    let part = UInt64(length / count)
+    let segments = (0..<count).map { RemoteSegment(address: UInt64($0) * part, length: part, key: 1) }
+    let code = AtomicCode(operation: 1, datatype: 1)
+    bench.postAtomic(code, size: length, flags: .fetch, segments: segments, result: result)
+    bench.postAtomic(code, size: length, segments: segments)
+    bench.network.run(for: milliseconds(2))
+    bench.host(0).endpoint.disown(as: Cookies(Self.nobody)) { _ in true }
+    bench.network.filter = nil
+    bench.network.run(maximumSteps: 200_000)
+    #expect(bench.recorders[0].completions.filter { $0.id == Self.nobody }.map(\.status) == [.ok, .ok])
+    #expect(bench.recorders[1].atomics.count == 2)
+    #expect(result.allSatisfy { $0 == 0xEE })
     #expect(bench.isQuiet)
   }
 }

@@ -3,7 +3,8 @@ import Transport
 
 // Groups of collective operations: fi_join_collective, fi_cm(3).
 extension Endpoint {
-  /// Not of a scalable endpoint, nor of its contexts.
+  /// Not of a scalable endpoint, nor of its contexts: fi_collective(3) knows none of those, and members send and receive in
+  /// pairs of contexts that nothing there would name.
   package var hasCollectives: Bool { options.capabilities & FI_COLLECTIVE != 0 && contexts == nil }
 
   /// Makes a group of a set's members, which ``startJoin(_:_:_:)`` joins; returns its address.
@@ -15,7 +16,7 @@ extension Endpoint {
   /// what ``Collectives/join(_:permitted:isSubgroup:)`` throws.
   package func join(_ set: AddressSet, over address: UInt64, flags: UInt64) throws(FabricError) -> UInt64 {
     guard hasCollectives else {
-      throw Collectives.refuse("the endpoint lacks FI_COLLECTIVE", .notImplemented)
+      throw Collectives.refuse("the endpoint lacks FI_COLLECTIVE, or is scalable", .notImplemented)
     }
     guard flags & ~(FI_SEND | FI_RECV) == 0 else { throw Collectives.refuse("unknown flags", .badFlags) }
     guard flags == 0 || flags == FI_SEND | FI_RECV else { throw Collectives.refuse("members both send and receive") }

@@ -1,6 +1,21 @@
 import Transport
 
 extension Endpoint {
+  /// How the endpoint is doing. Takes the engine's lock.
+  package var status: ProfileValues {
+    domain.engine.lock()
+    defer { domain.engine.unlock() }
+    var values = ProfileValues()
+    add(to: &values)
+    return values
+  }
+
+  /// Adds what the endpoint has to the variables; none before it is enabled. The engine's lock is held.
+  func add(to values: inout ProfileValues) {
+    port?.add(to: &values)
+    datagramPort?.add(to: &values)
+  }
+
   /// Writes what the endpoint has carried and what it took to the log: one line under FI_LOG_LEVEL=info, when the endpoint
   /// closes. Bytes are of UDP payload, headers of the protocol included. The engine's lock is held.
   func logStatistics(of port: Port) {

@@ -383,12 +383,12 @@ package final class Endpoint {
     engine.lock()
     closeConnection()
     if let port {
-      engine.dropDeferredWork(at: port, all: false)
+      engine.dropDeferredWork(all: false) { $0.isAt(port) }
       port.linger()
       logStatistics(of: port)
       engine.remove(port)
       port.releaseReservations()
-      engine.dropDeferredWork(at: port, all: true)
+      engine.dropDeferredWork(all: true) { $0.isAt(port) }
     }
     closeDatagrams()
     port = nil

@@ -107,6 +107,7 @@ package final class NamedReceiveContext {
     let engine = endpoint.domain.engine
     engine.lock()
     if let context, let port = endpoint.portReference {
+      engine.dropDeferredWork(all: false) { $0.isAt(context.takeUnretainedValue()) }
       port._withUnsafeGuaranteedRef { $0.close(context) }
     }
     context = nil

@@ -47,7 +47,7 @@ package final class ReceiveContext {
   private(set) var directsTagged = false
   private(set) var demandsSource = false
   /// Capabilities of what its receives may be.
-  private(set) var capabilities: UInt64 = 0
+  package private(set) var capabilities: UInt64 = 0
   var receives: ReceiveQueue
   var unexpected: UnexpectedQueue
   /// Messages in buffers for many, once such a buffer was posted.
@@ -128,6 +128,7 @@ package final class ReceiveContext {
       if receives[index].pointee.isMulti && receives[index].pointee.messages > 0 {
         receives[index].pointee.bufferState = .cancelled
       } else {
+        if receives[index].pointee.flags & UInt32(FI_TRIGGER) != 0 { dropDeferred(index) }
         receives.free(index)
         self.queue?._withUnsafeGuaranteedRef { $0.unreserve() }
       }
@@ -145,6 +146,12 @@ package final class ReceiveContext {
     counter = nil
     isCounted = false
     obstacle = Int32(FI_ENOCQ)
+  }
+
+  /// A receive that waits is dropped that was work queued to the domain.
+  private func dropDeferred(_ index: UInt32) {
+    let work = DeferredWork.of(receives[index].pointee.context)
+    engine._withUnsafeGuaranteedRef { $0.deferredWork.remove(work) }
   }
 
   /// Nothing waits here, and nothing is arriving.

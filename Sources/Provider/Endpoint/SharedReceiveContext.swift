@@ -73,7 +73,7 @@ package final class SharedReceiveContext {
     domain.engine.lock()
     defer { domain.engine.unlock() }
     if bindings != 0 { throw Self.refuse("endpoints still share the context", in: "fi_close", .busy) }
-    domain.engine.dropDeferredWork(at: context)
+    domain.engine.dropDeferredWork(all: true) { $0.isAt(context) }
     queue?.removeBinding()
     context.boundQueue = nil
     queue = nil

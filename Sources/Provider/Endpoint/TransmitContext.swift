@@ -16,7 +16,8 @@ package final class TransmitContext {
   /// op_flags that it was opened with.
   package let defaultFlags: UInt64
   private var binding = ContextBinding()
-  private var queue: Unmanaged<CompletionQueue>?
+  /// Where it tells of ends; nil until it is enabled.
+  private(set) var queue: Unmanaged<CompletionQueue>?
   /// Operations whose completion is due.
   private(set) var outstanding = 0
 
@@ -119,9 +120,11 @@ package final class TransmitContext {
   package func close() {
     let engine = endpoint.domain.engine
     engine.lock()
-    if outstanding > 0, let port = endpoint.portReference?.takeUnretainedValue() {
-      port.linger(forAtMost: Port.longLinger) { outstanding == 0 }
+    if let port = endpoint.portReference?.takeUnretainedValue() {
+      engine.dropDeferredWork(all: false) { $0.isAt(port, number) }
+      if outstanding > 0 { port.linger(forAtMost: Port.longLinger) { outstanding == 0 } }
       if outstanding > 0 { port.disown(number, count: outstanding) }
+      engine.dropDeferredWork(all: true) { $0.isAt(port, number) }
     }
     queue?._withUnsafeGuaranteedRef { $0.unreserve(outstanding) }
     outstanding = 0
@@ -140,6 +143,15 @@ package final class TransmitContext {
     return size - outstanding
   }
 
+  /// Ends the oldest triggered operation with a context that waits; false when there is none. Takes the lock.
+  package func cancelTriggered(context: UInt) -> Bool {
+    let engine = endpoint.domain.engine
+    engine.lock()
+    defer { engine.unlock() }
+    guard let port = endpoint.portReference?.takeUnretainedValue() else { return false }
+    return engine.cancelTriggered(context: context) { $0.isAt(port, number) }
+  }
+
   /// Takes one more operation on, with room for its completion; false when all are in flight.
   func reserve() -> Bool {
     guard let queue, outstanding < size, queue._withUnsafeGuaranteedRef({ $0.reserve() }) else { return false }
@@ -155,11 +167,17 @@ package final class TransmitContext {
 
   /// An operation has ended.
   func ended(_ operation: OperationContext, _ bytes: UInt64, _ status: TransportStatus) {
-    guard let queue else { return }
-    outstanding &-= 1
+    if queue == nil { return }
     binding.counters.counter(of: operation.flags)?._withUnsafeGuaranteedRef {
       if status == .ok { $0.count(bytes) } else { $0.countError() }
     }
+    endUncounted(operation, status)
+  }
+
+  /// An operation has ended that the context's counters do not count.
+  func endUncounted(_ operation: OperationContext, _ status: TransportStatus) {
+    guard let queue else { return }
+    outstanding &-= 1
     if status == .ok { operation.succeed(queue) } else { operation.fail(status, queue) }
   }
 

@@ -82,7 +82,7 @@ package final class Profile {
 
   private var values: ProfileValues {
     var values = ProfileValues()
-    forEachPort { $0.add(to: &values) }
+    if let endpoint { endpoint.add(to: &values) } else { domain.engine.add(to: &values) }
     return values
   }
 

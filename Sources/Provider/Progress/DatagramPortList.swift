@@ -26,6 +26,11 @@ struct DatagramPortList: ~Copyable {
     }
   }
 
+  /// Calls `body` with each port.
+  func forEach(_ body: (DatagramPort) -> Void) {
+    for index in 0..<count { ports[index]._withUnsafeGuaranteedRef(body) }
+  }
+
   /// Pumps each port once. Returns whether any socket had anything.
   func pump(_ now: Instant) -> Bool {
     var isEmpty = true

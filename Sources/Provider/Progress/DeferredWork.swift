@@ -11,7 +11,7 @@ import Transport
 /// Man page: fi_trigger(3)
 package final class DeferredWork {
   package enum Action {
-    case send, read, write, receive, setCounter, addToCounter
+    case send, read, write, atomic, receive, setCounter, addToCounter
   }
 
   package let action: Action
@@ -29,6 +29,10 @@ package final class DeferredWork {
   /// Of a counter operation: which one, and the value.
   package var target: Counter?
   package var value: UInt64 = 0
+
+  /// Of an atomic operation: what is done, and how many of the slices are operands; the others are for results.
+  package var request: AtomicRequest?
+  package var operandCount = 0
 
   /// FI_MSG or FI_TAGGED, of messages.
   package var kind: UInt64 = 0
@@ -83,11 +87,22 @@ package final class DeferredWork {
   }
 
   var pieces: Pieces { Pieces(UnsafePointer(slices), sliceCount) }
+  var operands: Pieces { Pieces(UnsafePointer(slices), operandCount) }
+  var results: Pieces { Pieces(UnsafePointer(slices + operandCount), sliceCount - operandCount) }
   var remoteSegments: UnsafePointer<RemoteSegment> { UnsafePointer(segments) }
+
+  /// Bytes that its completion counter counts.
+  var length: Int {
+    guard action == .atomic else { return pieces.length }
+    var total: UInt64 = 0
+    for index in 0..<segmentCount { total &+= segments[index].length }
+    return Int(truncatingIfNeeded: total)
+  }
 
   /// What its completion will know of it: of queued work, the work itself.
   func reported(_ kind: UInt64) -> OperationContext {
-    isQueued
+    let kind = kind | (sender?.number ?? 0)
+    return isQueued
       ? OperationContext(context: UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque()), flags: kind | FI_TRIGGER)
       : OperationContext(context: context, flags: kind | flags & FI_COMPLETION)
   }
@@ -97,14 +112,26 @@ package final class DeferredWork {
     Unmanaged<DeferredWork>.fromOpaque(UnsafeRawPointer(bitPattern: context).unsafelyUnwrapped).takeUnretainedValue()
   }
 
-  /// Whether it starts at a port or receive context.
-  func isAt(_ place: UnsafeMutableRawPointer) -> Bool {
-    sender?.port.toOpaque() == place || receiver?.toOpaque() == place
+  /// Whether it starts at a port, in a receive context of its own, or in one of its transmit contexts.
+  func isAt(_ port: Port) -> Bool {
+    let place = Unmanaged.passUnretained(port).toOpaque()
+    if let receiver {
+      return receiver._withUnsafeGuaranteedRef { !$0.isShared && $0.port?.toOpaque() == place }
+    }
+    return sender?.port.toOpaque() == place
+  }
+
+  /// Whether it starts in one transmit context of a port.
+  func isAt(_ port: Port, _ number: UInt64) -> Bool { sender?.number == number && isAt(port) }
+
+  func isAt(_ context: ReceiveContext) -> Bool {
+    receiver?.toOpaque() == Unmanaged.passUnretained(context).toOpaque()
   }
 
   /// Whether the same may have kept another from starting.
   func startsWhere(_ other: DeferredWork) -> Bool {
-    sender?.port.toOpaque() == other.sender?.port.toOpaque() && receiver?.toOpaque() == other.receiver?.toOpaque()
+    sender?.port.toOpaque() == other.sender?.port.toOpaque() && sender?.number == other.sender?.number
+      && receiver?.toOpaque() == other.receiver?.toOpaque()
   }
 }
 
@@ -116,6 +143,7 @@ extension DeferredWork {
     case .receive: kind | FI_RECV
     case .read: FI_RMA | FI_READ
     case .write: FI_RMA | FI_WRITE
+    case .atomic: request.unsafelyUnwrapped.completionFlags
     case .setCounter, .addToCounter: 0
     }
   }

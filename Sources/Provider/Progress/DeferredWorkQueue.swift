@@ -32,7 +32,7 @@ package final class DeferredWorkQueue {
   }
 
   /// Forgets work that is over, or will not be done.
-  private func remove(_ work: DeferredWork) {
+  func remove(_ work: DeferredWork) {
     let link = Unmanaged.passUnretained(work)
     if let previous = work.previous {
       previous._withUnsafeGuaranteedRef { $0.next = work.next }
@@ -91,7 +91,7 @@ package final class DeferredWorkQueue {
       remove(work)
       return true
     case .receive: result = work.receiver.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.begin(work) }
-    case .send, .read, .write: result = work.sender.unsafelyUnwrapped.begin(work)
+    case .send, .read, .write, .atomic: result = work.sender.unsafelyUnwrapped.begin(work)
     }
     if result == Int(-FI_EAGAIN) { return false }
     if result == 0 {
@@ -109,7 +109,7 @@ package final class DeferredWorkQueue {
   /// Tells the program of an operation that could not start, or was cancelled; false when its completion queue is full.
   private func report(_ work: DeferredWork, _ error: Int32) -> Bool {
     let queue =
-      work.sender?.port._withUnsafeGuaranteedRef { $0.binding.transmitQueue }
+      work.sender.flatMap { sender in sender.port._withUnsafeGuaranteedRef { $0.queue(ofContext: sender.number) } }
       ?? work.receiver?._withUnsafeGuaranteedRef { $0.answerQueue(for: nil) }
     guard let queue else { return true }
     return queue._withUnsafeGuaranteedRef {
@@ -127,8 +127,9 @@ package final class DeferredWorkQueue {
   /// that, or after a failure.
   func ended(_ operation: OperationContext, _ status: TransportStatus, at port: Port) {
     let work = DeferredWork.of(operation.context)
-    port.end(OperationContext(context: work.context, flags: work.completionFlags | work.flags & FI_COMPLETION), status)
-    ended(work, UInt64(truncatingIfNeeded: work.pieces.length), isError: status != .ok)
+    let flags = work.completionFlags | work.flags & FI_COMPLETION | operation.number
+    port.endUncounted(OperationContext(context: work.context, flags: flags), status)
+    ended(work, UInt64(truncatingIfNeeded: work.length), isError: status != .ok)
   }
 
   /// Queued work has ended; its endpoint has told its completion queue what that is to know.
@@ -151,18 +152,19 @@ package final class DeferredWorkQueue {
     }
   }
 
-  /// Ends the oldest triggered operation with a context that waits, at a receive context or its port, with an error entry.
-  func cancelTriggered(context: UInt, at place: UnsafeMutableRawPointer, or other: UnsafeMutableRawPointer?) {
-    let work = find {
-      !$0.isQueued && $0.name == context && ($0.isAt(place) || other.map($0.isAt) ?? false)
+  /// Ends the oldest triggered operation with a context that waits somewhere, with an error entry; false when there is
+  /// none, or no room for the entry.
+  func cancelTriggered(context: UInt, where isThere: (DeferredWork) -> Bool) -> Bool {
+    guard let work = find({ !$0.isQueued && $0.name == context && isThere($0) }), report(work, FI_ECANCELED) else {
+      return false
     }
-    guard let work, report(work, FI_ECANCELED) else { return }
     remove(work)
+    return true
   }
 
-  /// A port, or a receive context, goes away: so does its work, what has started only with `all`.
-  func remove(at place: UnsafeMutableRawPointer, all: Bool) {
-    while let work = find({ $0.isAt(place) && (all || $0.state != .started) }) { remove(work) }
+  /// Where some work starts goes away, and so does the work; what has started only with `all`.
+  func remove(all: Bool, where isGone: (DeferredWork) -> Bool) {
+    while let work = find({ isGone($0) && (all || $0.state != .started) }) { remove(work) }
   }
 
   private func find(_ isWanted: (DeferredWork) -> Bool) -> DeferredWork? {

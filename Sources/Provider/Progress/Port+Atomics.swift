@@ -11,18 +11,26 @@ extension Sender {
     segmentCount: Int, of address: UInt64, data: UInt64, context: UInt, flags: UInt64
   ) -> Int {
     let reported = OperationContext(context: context, flags: request.completionFlags | flags & FI_COMPLETION | number)
+    var operation = atomic(request, operands, results, data: data, reported, flags)
+    operation.segments = segments
+    operation.segmentCount = segmentCount
+    return port._withUnsafeGuaranteedRef { $0.start(operation, by: number, to: address, operands, flags) }
+  }
+
+  func atomic(
+    _ request: AtomicRequest, _ operands: Pieces, _ results: Pieces, data: UInt64, _ reported: OperationContext,
+    _ flags: UInt64
+  ) -> Operation {
     var operationFlags = operationFlags(flags)
     if request.returnsContents { operationFlags.insert(.fetch) }
     var operation = Operation(
       kind: .atomic, flags: operationFlags, slices: operands.first, sliceCount: operands.count,
       cookie: reported.cookie)
     operation.data = data
-    operation.segments = segments
-    operation.segmentCount = segmentCount
     operation.atomic = request.code
     operation.results = results.first
     operation.resultCount = results.count
-    return port._withUnsafeGuaranteedRef { $0.start(operation, by: number, to: address, operands, flags) }
+    return operation
   }
 }
 

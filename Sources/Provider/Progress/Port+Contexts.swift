@@ -28,6 +28,20 @@ extension Port {
     context._withUnsafeGuaranteedRef { $0.ended(operation, event.pointee.length, event.pointee.status) }
   }
 
+  /// Ends an operation that no counter of its endpoint or context counts.
+  func endUncounted(_ operation: OperationContext, _ status: TransportStatus) {
+    guard operation.number != 0 else { return end(operation, status) }
+    guard let context = withContexts({ $0.transmit(operation.number) }) else { return }
+    outstanding &-= 1
+    context._withUnsafeGuaranteedRef { $0.endUncounted(operation, status) }
+  }
+
+  /// Where operations of a context are told, or those that have none; nil for one that is closed.
+  func queue(ofContext number: UInt64) -> Unmanaged<CompletionQueue>? {
+    guard number != 0 else { return binding.transmitQueue }
+    return withContexts { $0.transmit(number) }?._withUnsafeGuaranteedRef { $0.queue }
+  }
+
   /// Lets `count` operations of a context go on without it, and without the program's memory.
   func disown(_ number: UInt64, count: Int) {
     if !batch.isEmpty && !sendBatch(Clock.now()) { dropBatch() }

@@ -119,19 +119,25 @@ extension Sender {
     let reported = work.reported(work.completionFlags)
     var operation: Operation
     var flags = work.flags
-    if work.action == .send {
+    switch work.action {
+    case .send:
       operation = message(work.pieces, kind: work.kind, tag: work.tag, data: work.data, reported, flags)
       guard name(&operation, work.address) else { return Int(-FI_EINVAL) }
-    } else {
+    case .atomic:
+      let request = work.request.unsafelyUnwrapped
+      operation = atomic(request, work.operands, work.results, data: work.data, reported, flags)
+    default:
       let direction: OperationKind = work.action == .read ? .read : .write
       flags = Self.accessFlags(direction, flags)
       operation = access(direction, work.pieces, data: work.data, reported, flags)
+    }
+    if work.segmentCount > 0 {
       operation.segments = work.remoteSegments
       operation.segmentCount = work.segmentCount
     }
     // Queued work always wants to hear of its end.
     if work.isQueued { operation.flags.remove(.silent) }
-    let length = work.pieces.length
+    let length = work.action == .atomic ? work.operands.length : work.pieces.length
     return port._withUnsafeGuaranteedRef { $0.begin(operation, by: number, to: work.address, length: length, flags) }
   }
 

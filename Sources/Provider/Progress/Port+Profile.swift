@@ -1,16 +1,21 @@
 import CFabric
+import Datagram
 import Transport
 
-// What profiles see of a port: fi_profile(3).
+// What profiles see of a port: fi_profile(3); and fi_polyfill_status.
 extension Port {
   /// Adds what this port has to the variables.
   func add(to values: inout ProfileValues) {
     forEachContext { _ in values.receiveContexts += 1 }
     forEachUnexpected { _ in values.unexpectedMessages += 1 }
-    values.sessions += UInt64(transport.sessionCount)
     values.bufferBytes += UInt64(transport.bufferBytes)
-    values.transport += transport.statistics
+    transport.summarize(in: &values.sessions)
+    socket.count(in: &values.use)
+    values.traffic += traffic
   }
+
+  /// What the port has carried.
+  var traffic: Traffic { Traffic(transport: transport.statistics, socket: socket.allStatistics) }
 
   private func forEachContext(_ body: (ReceiveContext) -> Void) {
     if let contexts { return contexts._withUnsafeGuaranteedRef { $0.forEachReceiver(body) } }
@@ -47,4 +52,15 @@ extension Port {
     let ofDomain = binding.engine._withUnsafeGuaranteedRef { $0.profile }
     ofDomain?._withUnsafeGuaranteedRef { $0.notify(isNew ? 0 : 1) }
   }
+}
+
+extension DatagramPort {
+  /// Adds what this port has to the variables: of its socket only.
+  func add(to values: inout ProfileValues) {
+    socket.count(in: &values.use)
+    values.traffic += traffic
+  }
+
+  /// What the port has carried.
+  var traffic: Traffic { Traffic(transport: TransportStatistics(), socket: socket.allStatistics) }
 }

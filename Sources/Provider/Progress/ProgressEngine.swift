@@ -30,6 +30,8 @@ package final class ProgressEngine {
   private(set) var mayCallOwners = false
   /// Of the domain, if there is one.
   var profile: Unmanaged<Profile>?
+  /// What ports have carried that are gone.
+  private var bygone = Traffic()
 
   /// Thresholds that the domain's counters have reached. Protected by the lock.
   package var reached = ReachedThresholds()
@@ -52,9 +54,13 @@ package final class ProgressEngine {
     isLocking = locking || automatic
     isAutomatic = automatic
     ports = .allocate(capacity: portCapacity)
+    Engines.add(self)
   }
 
-  deinit { ports.deallocate() }
+  deinit {
+    Engines.remove(Unmanaged.passUnretained(self).toOpaque(), bygone)
+    ports.deallocate()
+  }
 
   // MARK: Lock
 
@@ -163,6 +169,7 @@ package final class ProgressEngine {
     for index in 0..<portCount where ports[index].toOpaque() == Unmanaged.passUnretained(port).toOpaque() {
       portCount -= 1
       ports[index] = ports[portCount]
+      bygone += port.traffic
       waiter?.remove(port.descriptor)
       if port.hotDescriptor >= 0 { waiter?.remove(port.hotDescriptor) }
       return
@@ -172,6 +179,22 @@ package final class ProgressEngine {
   /// Calls `body` with all ports but those of datagram endpoints. The caller holds the lock.
   func forEachPort(_ body: (Port) -> Void) {
     for index in 0..<portCount { ports[index]._withUnsafeGuaranteedRef(body) }
+  }
+
+  /// Adds what all ports have to the variables, and what those have carried that are gone. The caller holds the lock.
+  func add(to values: inout ProfileValues) {
+    forEachPort { $0.add(to: &values) }
+    datagramPorts.forEach { $0.add(to: &values) }
+    values.traffic += bygone
+  }
+
+  /// How the domain is doing. Takes the lock.
+  package var status: ProfileValues {
+    lock()
+    defer { unlock() }
+    var values = ProfileValues()
+    add(to: &values)
+    return values
   }
 
   /// Includes a datagram endpoint's port, as ``add(_:)`` does.
@@ -184,6 +207,7 @@ package final class ProgressEngine {
   /// Leaves a datagram endpoint's port out. The caller holds the lock.
   package func remove(_ port: DatagramPort) {
     datagramPorts.remove(port)
+    bygone += port.traffic
     port.stopWatching(waiter)
   }
 
@@ -258,18 +282,18 @@ package final class ProgressEngine {
     deferredWork.flush(waitingFor: counter)
   }
 
-  /// A port goes away, and its receive context unless others share it: what has not started does not start any more, and
-  /// with `all` the rest is forgotten. The caller holds the lock.
-  func dropDeferredWork(at port: Port, all: Bool) {
+  /// Where some work starts goes away: what has not started does not start any more, and with `all` the rest is forgotten.
+  /// The caller holds the lock.
+  func dropDeferredWork(all: Bool, where isGone: (DeferredWork) -> Bool) {
     startDeferredWork()
-    deferredWork.remove(at: Unmanaged.passUnretained(port).toOpaque(), all: all)
-    if !port.isSharing { deferredWork.remove(at: port.context.toOpaque(), all: all) }
+    deferredWork.remove(all: all, where: isGone)
   }
 
-  /// A receive context that ports shared goes away. The caller holds the lock.
-  func dropDeferredWork(at context: ReceiveContext) {
+  /// Ends the oldest triggered operation with a context that waits somewhere; false when there is none. The caller holds
+  /// the lock.
+  func cancelTriggered(context: UInt, where isThere: (DeferredWork) -> Bool) -> Bool {
     startDeferredWork()
-    deferredWork.remove(at: Unmanaged.passUnretained(context).toOpaque(), all: true)
+    return deferredWork.cancelTriggered(context: context, where: isThere)
   }
 
   // MARK: Sleeping
@@ -395,6 +419,7 @@ package final class ProgressEngine {
     thread?.stop()
     thread = nil
     waiter = nil
+    Engines.remove(Unmanaged.passUnretained(self).toOpaque(), bygone)
   }
 
   private static var roundsPerYield: UInt32 { 64 }

@@ -227,12 +227,14 @@ extension ReceiveContext {
     fail(index, length: 0, overflow: 0, code: FI_ECANCELED, providerCode: FI_ECANCELED, at: nil, to: queue)
   }
 
-  /// Cancels the oldest triggered operation with a context, a receive or what its endpoint sends.
+  /// Cancels the oldest triggered operation with a context: a receive, or what its endpoint sends if it is the only context.
   private func cancelTriggered(_ context: UInt) {
+    let port = port?.takeUnretainedValue()
+    let isWhole = !isShared && port?.contexts == nil
     engine._withUnsafeGuaranteedRef {
-      $0.startDeferredWork()
-      $0.deferredWork.cancelTriggered(
-        context: context, at: Unmanaged.passUnretained(self).toOpaque(), or: isShared ? nil : port?.toOpaque())
+      _ = $0.cancelTriggered(context: context) { work in
+        if isWhole, let port { work.isAt(port) } else { work.isAt(self) }
+      }
     }
   }
 

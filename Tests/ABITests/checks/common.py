@@ -12,6 +12,9 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 INCLUDE = os.path.join(ROOT, "include")
 SYSTEM_INCLUDE = "/usr/include"  # where Debian's libfabric-dev puts libfabric 1.17
 TIMEOUT = 120
+# What this library has and libfabric has not.
+OWN_HEADERS = ["rdma/fi_ext_polyfill.h"]
+OWN_FUNCTIONS = ["fi_polyfill_status"]
 
 
 class Failure(Exception):
