@@ -69,6 +69,11 @@ private func cntr_seterr(_ cntr: UnsafeMutablePointer<fid_cntr>?, _ value: UInt6
   return 0
 }
 
+/// Whether an object of class FI_CLASS_CNTR is this library's.
+func isCounter(_ fid: UnsafeMutablePointer<fid_cntr>) -> Bool {
+  fid.pointee.fid.ops == UnsafeMutablePointer(&counterBaseOps)
+}
+
 nonisolated(unsafe) private var counterBaseOps = fi_ops(
   size: MemoryLayout<fi_ops>.size, close: cntr_close, bind: no_bind, control: cntr_control, ops_open: no_ops_open,
   tostr: no_tostr, ops_set: no_ops_set)

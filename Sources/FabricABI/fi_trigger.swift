@@ -40,6 +40,8 @@ private struct Condition {
 
   static func counter(_ cntr: UnsafeMutablePointer<fid_cntr>?) throws(FabricError) -> Counter {
     guard let cntr, cntr.pointee.fid.fclass == Int(FI_CLASS_CNTR) else { throw refuse("no counter") }
+    // Such as that of the owner itself, where this library serves under another provider.
+    if !isCounter(cntr) { throw refuse("another library's counter", .notImplemented) }
     return object(cntr, lfp_cntr.self)
   }
 

@@ -3,10 +3,6 @@
 
 enum { mebi = 1 << 20, room = 2 * mebi };
 
-#if FI_MAJOR_VERSION < 2
-#define FI_CNTR_EVENTS_BYTES ((enum fi_cntr_events)1)
-#endif
-
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static const size_t sizes[] = {0, 1, 64, 1000, 4096, 20000, 65536, 65537, 300000, 2 * mebi};

@@ -42,6 +42,11 @@
 #include <rdma/providers/fi_log.h>
 #include <rdma/providers/fi_prov.h>
 
+// Younger than the oldest headers that the cases are built with.
+#if FI_MAJOR_VERSION < 2
+#define FI_CNTR_EVENTS_BYTES ((enum fi_cntr_events)1)
+#endif
+
 // ---- registration -------------------------------------------------------------------------------------------------
 
 // CASE(name) { body } defines and registers one test case.

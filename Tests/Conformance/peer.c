@@ -511,6 +511,12 @@ CASE(a_counter_of_the_owner_triggers_nothing) {
   assert_returns(fi_control(&node.domain->fid, FI_QUEUE_WORK, &add), -FI_ENOSYS);
   add.op_type = FI_OP_CNTR_SET;
   assert_returns(fi_control(&node.domain->fid, FI_QUEUE_WORK, &add), -FI_ENOSYS);
+  // The owner's own one is no object of this library's.
+  struct fi_ops operations = {.size = sizeof operations};
+  struct fid_cntr foreign = {.fid = {.fclass = FI_CLASS_CNTR, .ops = &operations}};
+  work.triggering_cntr = &foreign;
+  assert_returns(fi_control(&node.domain->fid, FI_QUEUE_WORK, &work), -FI_ENOSYS);
+  assert_returns(fi_control(&node.domain->fid, FI_FLUSH_WORK, &foreign), -FI_ENOSYS);
   work.triggering_cntr = own;
   work.completion_cntr = imported;
   assert_success(fi_control(&node.domain->fid, FI_QUEUE_WORK, &work));

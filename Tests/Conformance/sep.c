@@ -1174,6 +1174,57 @@ CASE(contexts_take_deferred_work) {
   desk_close(&desk);
 }
 
+// What a context receives has another send; its counter counts that if it is triggered, not if it is queued work.
+CASE(counters_of_contexts_start_operations) {
+  struct two two;
+  scalable_open(&two.b, &with_triggers, 1);
+  open_sep(&two.a, &with_triggers, 1);
+  struct scalable *a = &two.a;
+  assert_success(fi_scalable_ep_bind(a->sep, &a->node.av->fid, 0));
+  struct fid_cntr *sends = counter_open(&a->node), *receives = counter_open(&a->node), *done = counter_open(&a->node);
+  a->tx_cqs[0] = open_queue(&a->node, 64);
+  a->rx_cqs[0] = open_queue(&a->node, 64);
+  assert_success(fi_tx_context(a->sep, 0, NULL, &a->tx[0], NULL));
+  assert_success(fi_rx_context(a->sep, 0, NULL, &a->rx[0], NULL));
+  assert_success(fi_ep_bind(a->tx[0], &a->tx_cqs[0]->fid, FI_TRANSMIT));
+  assert_success(fi_ep_bind(a->rx[0], &a->rx_cqs[0]->fid, FI_RECV));
+  assert_success(fi_ep_bind(a->tx[0], &sends->fid, FI_SEND | FI_READ | FI_WRITE));
+  assert_success(fi_ep_bind(a->rx[0], &receives->fid, FI_RECV));
+  assert_success(fi_enable(a->tx[0]));
+  assert_success(fi_enable(a->rx[0]));
+  assert_success(fi_enable(a->sep));
+  read_address(a);
+  two.to_b = node_insert(&a->node, two.b.address);
+  two.to_a = node_insert(&two.b.node, a->address);
+  uint64_t passed = 0, targets[2] = {0}, source = 9;
+  struct iovec iov = {&passed, 8};
+  struct fi_triggered_context2 context = when(receives, 1);
+  struct fi_msg msg = {.msg_iov = &iov, .iov_count = 1, .addr = two.to_b, .context = &context};
+  assert_offered(fi_sendmsg(a->tx[0], &msg, FI_TRIGGER | FI_COMPLETION));
+  struct fi_op_msg op = {.ep = a->tx[0], .msg = msg};
+  struct fi_deferred_work work = {.threshold = 1, .triggering_cntr = sends, .completion_cntr = done,
+                                  .op_type = FI_OP_SEND, .op.msg = &op};
+  assert_offered(fi_control(&a->node.domain->fid, FI_QUEUE_WORK, &work));
+  for (int i = 0; i < 2; i++) post(fi_recv(two.b.rx[0], &targets[i], 8, NULL, FI_ADDR_UNSPEC, &targets[i]));
+  post(fi_recv(a->rx[0], &passed, 8, NULL, FI_ADDR_UNSPEC, &passed));
+  post(fi_send(two.b.tx[0], &source, 8, NULL, two.to_a, &source));
+  wait_for(two.b.rx_cqs[0], &targets[0]);
+  wait_for(two.b.rx_cqs[0], &targets[1]);
+  wait_until(fi_cntr_read(done) == 1);
+  assert_true(targets[0] == 9 && targets[1] == 9);
+  assert_int_equal(fi_cntr_read(sends), 1);
+  wait_for(a->tx_cqs[0], &context);
+  wait_for(a->rx_cqs[0], &passed);
+  wait_for(two.b.tx_cqs[0], &source);
+  expect_quiet(a->tx_cqs[0], 3);
+  close_tx(a, 0);
+  close_rx(a, 0);
+  close_fid(sends);
+  close_fid(receives);
+  close_fid(done);
+  two_close(&two);
+}
+
 // Many at a time, in a context that takes four; those of the other one need not wait for them.
 CASE(more_work_than_a_context_takes) {
   enum { count = 100 };

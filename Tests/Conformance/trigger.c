@@ -932,6 +932,35 @@ CASE(queued_atomics_of_each_kind) {
   bench_close(&bench);
 }
 
+// A completion counter of bytes counts those of remote memory, however many operands there are.
+CASE(queued_work_is_counted_in_bytes) {
+  struct bench bench;
+  bench_open(&bench, &with_atomics);
+  struct fi_cntr_attr attributes = {.events = FI_CNTR_EVENTS_BYTES};
+  struct fid_cntr *bytes = NULL;
+  int opened = fi_cntr_open(bench.pair.a.domain, &attributes, &bytes, NULL);
+  if (opened) unsupported("no counters of bytes: %d", opened);
+  uint64_t operands[3] = {1, 2, 3}, compare[3] = {0}, result[3] = {0};
+  struct fi_ioc iov = {operands, 3}, compare_iov = {compare, 3}, result_iov = {result, 3};
+  struct fi_rma_ioc remote = {bench.target.base, 3, bench.target.key};
+  struct fi_op_compare_atomic op = {.ep = bench.pair.a.ep, .msg = atomic_on(&bench, &iov, &remote, FI_CSWAP),
+                                    .fetch = {&result_iov, NULL, 1}, .compare = {&compare_iov, NULL, 1}};
+  struct fi_deferred_work work = work_of(&bench, 0, FI_OP_COMPARE_ATOMIC), send = work_of(&bench, 0, FI_OP_SEND);
+  work.op.compare_atomic = &op;
+  work.completion_cntr = bytes;
+  queue(&bench, &work);
+  wait_until(fi_cntr_read(bytes) > 0);
+  assert_int_equal(fi_cntr_read(bytes), sizeof operands);
+  send.completion_cntr = bytes;
+  post(fi_recv(bench.pair.b.ep, in, length, NULL, FI_ADDR_UNSPEC, &slot[0]));
+  queue_send(&bench, &send, 0);
+  wait_until(fi_cntr_read(bytes) > sizeof operands);
+  assert_int_equal(fi_cntr_read(bytes), sizeof operands + length);
+  wait_for(bench.pair.b.rx_cq, &slot[0]);
+  close_fid(bytes);
+  bench_close(&bench);
+}
+
 CASE(queued_atomics_fail) {
   struct bench bench;
   bench_open(&bench, &with_atomics);
