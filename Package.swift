@@ -37,7 +37,9 @@ let package = Package(
     .target(
       name: "Provider", dependencies: ["Transport", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
     .target(
-      name: "FabricABI", dependencies: ["Provider", "CFabric"], swiftSettings: swiftSettings,
+      name: "Native", dependencies: ["Provider", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
+    .target(
+      name: "FabricABI", dependencies: ["Native", "Provider", "CFabric"], swiftSettings: swiftSettings,
       // Names carry their versions (fi_getinfo@FABRIC_1.3), which a linker only accepts with the script that lists them.
       linkerSettings: [
         .unsafeFlags([
@@ -56,7 +58,10 @@ let package = Package(
       path: "Tests/Simulator"),
     .testTarget(name: "TransportTests", dependencies: ["SimulationSupport", "Transport", "Packet"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
-    // With FabricABI because the C of CFabric calls back into it.
+    // These with FabricABI because the C of CFabric calls back into it.
+    .testTarget(
+      name: "NativeTests",
+      dependencies: ["FabricABI", "Native", "Provider", "Datagram", "CPlatform", "CFabric"]),
     .testTarget(
       name: "ProviderTests", dependencies: ["FabricABI", "Provider", "Datagram", "CPlatform", "CFabric"]),
   ],

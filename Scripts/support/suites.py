@@ -76,6 +76,8 @@ SUITES = (
           "Tests/ABITests/behaviour/run.py", 3),
     Suite("install", "installed, moved and drop-in trees used by C and C++ programs",
           "Tests/Install/run", 5),
+    Suite("native", "beside native libraries that are missing, fail, hang or work",
+          "Tests/Native/run", 5),
     Suite("conformance", "one set of C programs on every library",
           "Scripts/conformance --library all --document build/CONFORMANCE.md", 25),
     Suite("sanitized", "the same C programs with AddressSanitizer",

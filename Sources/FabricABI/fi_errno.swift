@@ -1,5 +1,6 @@
 import CFabric
 import CPlatform
+import Native
 import Provider
 
 /// The meaning of an error number, given with either sign. The system's numbers have the system's texts, the fabric's
@@ -7,6 +8,7 @@ import Provider
 ///
 /// Man page: fi_errno(3)
 @c @implementation public func fi_strerror(_ errnum: Int32) -> UnsafePointer<CChar>! {
+  if let native = Delegation.everything { return native.pointee.fi_strerror(errnum) }
   let number = errnum.magnitude
   if number < UInt32(FI_ERRNO_OFFSET) { return UnsafePointer(strerror(Int32(number))) }
   return errorText(Int(number)).text

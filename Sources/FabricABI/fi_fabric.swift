@@ -1,4 +1,5 @@
 import CFabric
+import Native
 import Provider
 
 /// fi_fabric(3)
@@ -38,9 +39,13 @@ private func openFabric(
     guard let attr, let fabric, let provider = attr.pointee.prov_name, let name = attr.pointee.name else {
       throw refuseMissing("no attributes, no provider's or fabric's name, or no place for the fabric")
     }
-    guard ProviderName(opening: provider, aliases: Configuration.current.answersAliases) != nil else {
-      throw unknownProvider(provider)
+    if let library = Delegation.library(opening: provider) {
+      return try openNative(attr, version: version, fabric, context, library)
     }
+    let configuration = Configuration.current
+    guard configuration.mode != .native,
+      ProviderName(opening: provider, aliases: configuration.answersAliases) != nil
+    else { throw unknownProvider(provider) }
     let object = try Fabric(name: name, apiVersion: version)
     let handle = try makeHandle(object, lfp_fabric.self) {
       $0.fid.fid = fid(fclass: Int(FI_CLASS_FABRIC), context: context, ops: &fabricBaseOps)
@@ -56,6 +61,22 @@ private func openFabric(
     }
     fabric.pointee = opened
   }
+}
+
+/// The fabric is the native library's from here on: its table of functions leads to all else.
+private func openNative(
+  _ attr: UnsafeMutablePointer<fi_fabric_attr>, version: APIVersion,
+  _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>, _ context: UnsafeMutableRawPointer?,
+  _ library: NativeLibrary
+) throws(FabricError) {
+  var wanted = fi_fabric_attr()
+  wanted.fabric = attr.pointee.fabric
+  wanted.name = attr.pointee.name
+  wanted.prov_name = attr.pointee.prov_name
+  wanted.prov_version = attr.pointee.prov_version
+  wanted.api_version = min(version, library.version).rawValue
+  let code = library.calls.pointee.fi_fabric(&wanted, fabric, context)
+  if code != 0 { throw FabricError(code: -code) }
 }
 
 private func refuseMissing(_ what: StaticString) -> FabricError {

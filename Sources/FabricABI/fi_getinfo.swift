@@ -1,4 +1,5 @@
 import CFabric
+import Native
 import Provider
 
 // fi_getinfo, fi_dupinfo and fi_freeinfo, for every symbol version that structures grew with. Whatever the version,
@@ -23,7 +24,7 @@ private func getInfo(
   }
   result.pointee = nil
   do {
-    result.pointee = try Discovery.getInfo(
+    result.pointee = try Delegation.getInfo(
       version: APIVersion(rawValue: version), node: node, service: service, flags: flags, hints: hints)
     return FI_SUCCESS
   } catch {
@@ -108,6 +109,7 @@ public func fi_getinfo_1_10(
 @inline(never)
 private func duplicate(_ info: Hints?) -> Info? {
   guard let info else { return try? InfoMemory.allocate() }
+  if let library = Delegation.library(laidOut: info) { return library.copy(of: info) }
   return try? InfoMemory.duplicate(info)
 }
 
@@ -176,7 +178,8 @@ public func fi_dupinfo_1_10(
 
 // MARK: fi_freeinfo
 
-// All structures that programs hold came from this library, in its layout.
+// All structures that programs hold came from this library, in its layout; but for those that come with a connection
+// request of a native endpoint, of which nothing is read here that any native library lacks.
 
 /// Gives back a list of structures; for programs linked with version 1.10 or compiled now.
 #if hasFeature(Embedded)

@@ -1,5 +1,6 @@
 import CFabric
 import CPlatform
+import Native
 import Provider
 import Synchronization
 
@@ -15,9 +16,16 @@ import Synchronization
   _ version: UInt32, _ name: UnsafePointer<CChar>!, _ attr: UnsafeMutableRawPointer!, _ attr_len: Int,
   _ flags: UInt64, _ fid: UnsafeMutablePointer<UnsafeMutablePointer<fid>?>!, _ context: UnsafeMutableRawPointer!
 ) -> Int32 {
+  if let call = Delegation.everything?.pointee.fi_open {
+    return call(version, name, attr, attr_len, flags, fid, context)
+  }
   do throws(FabricError) {
     guard let name, let fid else { throw .invalidArgument }
     let isLog = CText.equal(name, "logging")
+    // Only hardware has a use for a monitor of memory mappings, or for what else a native library may know.
+    if !isLog, let call = Delegation.hardware?.pointee.fi_open {
+      return call(version, name, attr, attr_len, flags, fid, context)
+    }
     guard isLog || CText.equal(name, "mr_cache") else { throw .notImplemented }
     if APIVersion(rawValue: version) < APIVersion(1, 13) || attr_len != 0 { throw .invalidArgument }
     if flags != 0 { throw .badFlags }

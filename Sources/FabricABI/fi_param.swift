@@ -1,4 +1,5 @@
 import CFabric
+import Native
 import Provider
 
 /// All declared variables as a list that ends in a zeroed entry, to be given back with fi_freeparams. Returns 0,
@@ -8,6 +9,7 @@ import Provider
 @c @implementation public func fi_getparams(
   _ params: UnsafeMutablePointer<UnsafeMutablePointer<fi_param>?>!, _ count: UnsafeMutablePointer<Int32>!
 ) -> Int32 {
+  if let native = Delegation.everything { return native.pointee.fi_getparams(params, count) }
   guard let params, let count else {
     Log.warn(.core, "fi_getparams has nowhere to put its result", source: .core)
     return FabricError.invalidArgument.result
@@ -25,7 +27,10 @@ import Provider
 /// Gives back what fi_getparams returned; NULL is allowed.
 ///
 /// Man page: fi_getparams(3)
-@c @implementation public func fi_freeparams(_ params: UnsafeMutablePointer<fi_param>!) { Parameters.free(params) }
+@c @implementation public func fi_freeparams(_ params: UnsafeMutablePointer<fi_param>!) {
+  if let params, let native = Delegation.everything { return native.pointee.fi_freeparams(params) }
+  Parameters.free(params)
+}
 
 /// Stores the value of a declared variable: a `char *` that stays the environment's, an `int`, an `int` of 0 or 1, or
 /// a `size_t`. Returns 0, -FI_ENOENT if the variable was never declared, -FI_ENODATA if it is not set, or -FI_EINVAL
@@ -36,6 +41,7 @@ import Provider
   _ provider: UnsafeMutablePointer<fi_provider>!, _ param_name: UnsafePointer<CChar>!,
   _ value: UnsafeMutableRawPointer!
 ) -> Int32 {
+  if let native = Delegation.everything { return native.pointee.fi_param_get(provider, param_name, value) }
   guard let param_name, let value else {
     Log.warn(.core, "fi_param_get needs a name and a place for the value", source: .core)
     return FabricError.invalidArgument.result
@@ -69,6 +75,7 @@ import Provider
   _ provider: UnsafePointer<fi_provider>!, _ name: UnsafePointer<CChar>!, _ type: fi_param_type,
   _ help: UnsafePointer<CChar>!
 ) -> Int32 {
+  if let native = Delegation.everything { return lfp_native_param_define(native, provider, name, type, help) }
   do {
     try Parameters.define(provider: provider, name: name, kind: type.rawValue, help: help)
     return FI_SUCCESS

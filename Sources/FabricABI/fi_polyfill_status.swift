@@ -1,5 +1,6 @@
 import CFabric
 import CPlatform
+import Native
 import Provider
 
 /// How the process, a domain or an endpoint is doing: rdma/fi_ext_polyfill.h says all about arguments, threads and errors.
@@ -46,8 +47,31 @@ private var ownLevel: fi_polyfill_level { FI_POLYFILL_UDP }
 /// Whose objects the program gets, and why.
 private func describeLevel(_ report: inout fi_polyfill_report) {
   report.version = ProviderName.polyfill.version.rawValue
-  report.level = ownLevel.rawValue
-  report.mode = FI_POLYFILL_MODE_UDP.rawValue
-  report.native = FI_POLYFILL_NATIVE_OFF.rawValue
-  report.reason = ("no native library is looked for" as StaticString).text
+  report.mode =
+    switch Configuration.current.mode {
+    case .auto: FI_POLYFILL_MODE_AUTO.rawValue
+    case .udp: FI_POLYFILL_MODE_UDP.rawValue
+    case .native: FI_POLYFILL_MODE_NATIVE.rawValue
+    }
+  let standing = Standing.current
+  report.level = (standing.outcome == .chosen ? FI_POLYFILL_NATIVE : ownLevel).rawValue
+  report.native = number(of: standing.outcome).rawValue
+  report.native_provider = standing.provider
+  report.reason = standing.reason
+  if let library = NativeLibrary.ifOpen {
+    report.native_path = library.path
+    report.native_version = library.version.rawValue
+  }
+}
+
+private func number(of outcome: Standing.Outcome) -> fi_polyfill_native {
+  switch outcome {
+  case .unasked: FI_POLYFILL_NATIVE_UNASKED
+  case .off: FI_POLYFILL_NATIVE_OFF
+  case .missing: FI_POLYFILL_NATIVE_MISSING
+  case .unusable: FI_POLYFILL_NATIVE_UNUSABLE
+  case .noHardware: FI_POLYFILL_NATIVE_NO_HARDWARE
+  case .failed: FI_POLYFILL_NATIVE_FAILED
+  case .chosen: FI_POLYFILL_NATIVE_CHOSEN
+  }
 }

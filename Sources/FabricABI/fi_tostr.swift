@@ -1,4 +1,5 @@
 import CFabric
+import Native
 import Provider
 import Synchronization
 
@@ -9,7 +10,8 @@ import Synchronization
 @c @implementation public func fi_tostr(
   _ data: UnsafeRawPointer!, _ datatype: fi_type
 ) -> UnsafeMutablePointer<CChar>! {
-  fi_tostr_r(sharedBuffer, sharedBufferSize, data, datatype)
+  if let native = Delegation.everything { return native.pointee.fi_tostr(data, datatype) }
+  return fi_tostr_r(sharedBuffer, sharedBufferSize, data, datatype)
 }
 
 /// Data as text in `buf`, cut to `len` bytes with the terminator. Returns `buf`; NULL without data, buffer or length.
@@ -19,6 +21,7 @@ import Synchronization
 @c @implementation public func fi_tostr_r(
   _ buf: UnsafeMutablePointer<CChar>!, _ len: Int, _ data: UnsafeRawPointer!, _ datatype: fi_type
 ) -> UnsafeMutablePointer<CChar>! {
+  if let call = Delegation.everything?.pointee.fi_tostr_r { return call(buf, len, data, datatype) }
   guard let buf, len != 0, let data else { return nil }
   // Longer than any text; also keeps a length of SIZE_MAX from looking negative.
   let capacity = len < 0 ? Int(Int32.max) : len
@@ -94,7 +97,13 @@ extension StructureText {
   /// Writes a structure or an object; false if the type is another one.
   fileprivate mutating func append(structure data: UnsafeRawPointer, _ type: fi_type) -> Bool {
     switch type {
-    case FI_TYPE_INFO: info(data.assumingMemoryBound(to: fi_info.self))
+    case FI_TYPE_INFO:
+      let given = data.assumingMemoryBound(to: fi_info.self)
+      if let library = Delegation.library(laidOut: given) {
+        library.sizes.widen(given) { info($0!) }
+      } else {
+        info(given)
+      }
     case FI_TYPE_TX_ATTR: transmit(data.assumingMemoryBound(to: fi_tx_attr.self))
     case FI_TYPE_RX_ATTR: receive(data.assumingMemoryBound(to: fi_rx_attr.self))
     case FI_TYPE_EP_ATTR: endpoint(data.assumingMemoryBound(to: fi_ep_attr.self))

@@ -87,7 +87,7 @@ import Testing
   @Test(arguments: [
     ("polyfill", ProviderName.polyfill), ("tcp", .tcp), ("tcp;ofi_rxm", .tcpRxm), ("ofi_rxm", .tcpRxm),
     ("udp;ofi_rxd", .udpRxd), ("sockets", .sockets), ("UDP", .udp), ("verbs", nil), ("", nil), ("tcp;", nil),
-    ("tcp;verbs", nil),
+    ("tcp;verbs", nil), ("verbs;ofi_rxm", nil), ("ofi_rxm;tcp", .tcp),
   ])
   func opening(name: String, expected: ProviderName?) {
     #expect(withText(name) { ProviderName(opening: $0!, aliases: true) } == expected)

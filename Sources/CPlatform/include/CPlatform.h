@@ -11,6 +11,7 @@
 #define CPLATFORM_H
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -143,6 +144,34 @@ static inline ssize_t platform_unlink(const char *path) { return platform_result
 /// Memory of a file; NULL if it cannot be mapped. mmap(2).
 void *platform_shared_map(int fd, size_t size, bool writes) PLATFORM_HIDDEN;
 void platform_shared_unmap(void *memory, size_t size) PLATFORM_HIDDEN;
+
+// MARK: Other libraries
+//
+// Not for any thread at any time: dlopen(3) takes the loader's lock, and runs code of the library's.
+
+/// Whether libraries can be opened here at all. Without, nothing below may be called that takes or gives one.
+bool platform_has_libraries(void) PLATFORM_HIDDEN;
+/// Opens a library with all its symbols bound, and keeps its names from other libraries; NULL if that fails, and then
+/// platform_library_error() says why. dlopen(3), RTLD_NOW | RTLD_LOCAL.
+void *platform_library_open(const char *path) PLATFORM_HIDDEN;
+void platform_library_close(void *library) PLATFORM_HIDDEN;
+/// The calling thread's last failure, once; NULL without one. dlerror(3).
+const char *platform_library_error(void) PLATFORM_HIDDEN;
+/// A symbol in its default version, or in `version`; NULL if there is none. dlsym(3), dlvsym(3).
+void *platform_library_symbol(void *library, const char *name, const char *version) PLATFORM_HIDDEN;
+/// The file that a library was loaded from, the loader's text; NULL if that is not known. dlinfo(3).
+const char *platform_library_path(void *library) PLATFORM_HIDDEN;
+/// Has every reference of a library to a function that it defines lead to its own, whatever libraries came before it
+/// in the process: what -Bsymbolic-functions does when a library is linked. Not RTLD_DEEPBIND, which leaves a library
+/// alone that is loaded already, parts it from the allocator that the program brought along, and ends programs under
+/// AddressSanitizer. Returns 0 or -errno. Any thread.
+int platform_library_bind_to_itself(void *library) PLATFORM_HIDDEN;
+/// Has a library's destructors not run when the process ends, because they would wait for a thread of it that hangs.
+void platform_library_skip_destructors(void *library) PLATFORM_HIDDEN;
+/// Whether the process has more rights than who started it, so that variables must not choose code. getauxval(3).
+bool platform_is_privileged(void) PLATFORM_HIDDEN;
+/// Whether there is a directory with something in it. readdir(3).
+bool platform_has_entries(const char *directory) PLATFORM_HIDDEN;
 
 // MARK: Descriptors
 

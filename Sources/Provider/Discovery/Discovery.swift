@@ -38,7 +38,7 @@ package enum Discovery {
     let request = try AddressRequest(
       node: node, service: service, flags: flags, hints: hints, interface: configuration.interface)
     let choices = reachable(try request.choices(), hints)
-    var list = List()
+    var list = InfoList()
     do {
       for (name, type) in willing {
         let info = ProviderInfo(
@@ -100,15 +100,5 @@ package enum Discovery {
     guard let hints, hints.pointee.caps & FI_REMOTE_COMM != 0 else { return choices }
     let others = choices.filter { !$0.interface.isLoopback }
     return others.isEmpty ? choices : others
-  }
-
-  private struct List {
-    private(set) var head: UnsafeMutablePointer<fi_info>?
-    private var tail: UnsafeMutablePointer<fi_info>?
-
-    mutating func append(_ info: UnsafeMutablePointer<fi_info>) {
-      if let tail { tail.pointee.next = info } else { head = info }
-      tail = info
-    }
   }
 }

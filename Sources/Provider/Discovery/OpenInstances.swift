@@ -47,6 +47,15 @@ package enum OpenInstances {
     find(parent: UnsafeMutableRawPointer(fabric), name: name)?.assumingMemoryBound(to: fid_domain.self)
   }
 
+  /// Whether a fabric or domain is this library's, and open.
+  package static func contains(_ object: UnsafeMutableRawPointer) -> Bool {
+    lock.lock()
+    defer { lock.unlock() }
+    var next = head
+    while let current = next, current.pointee.object != object { next = current.pointee.next }
+    return next != nil
+  }
+
   private struct Instance {
     let object: UnsafeMutableRawPointer
     let parent: UnsafeMutableRawPointer?

@@ -50,15 +50,49 @@ package enum ProviderName: CaseIterable, Equatable {
     return names
   }
 
-  /// The provider that fi_fabric opens for `name`: the last component decides. FI_PROVIDER has no say here.
+  /// The provider that fi_fabric opens for `name`: the last component decides, and the others must be known here, too;
+  /// with `verbs;ofi_rxm` another library's provider is meant. FI_PROVIDER has no say here.
   package init?(opening name: CString, aliases: Bool) {
     var last: ProviderName?
     CText.forEachPart(of: name, separator: Self.separator) { part, length in
       last = ProviderName(part, length) ?? ProviderName(utility: part, length)
-      return true
+      return last != nil
     }
     guard let last, last == .polyfill || aliases else { return nil }
     self = last
+  }
+
+  /// Whose provider a name in hints means.
+  package enum Owner {
+    /// This library's.
+    case own
+    /// Another library's.
+    case other
+    /// Nobody's in particular: no name, or a utility provider's alone, which goes over whatever there is.
+    case any
+  }
+
+  /// Whose provider `hint` means; a name with exclusions alone is no name.
+  package static func owner(hint: CString?, aliases: Bool) -> Owner {
+    guard let hint, Request(hint).count > 0, ProviderName(utility: hint, strlen(hint)) == nil else { return .any }
+    guard let name = Request(hint).name, name == .polyfill || aliases else { return .other }
+    return .own
+  }
+
+  /// Whether a name in FI_PROVIDER means a provider of this library.
+  package static func isMeant(by name: CString, _ length: Int, aliases: Bool) -> Bool {
+    guard let name = ProviderName(name, length) else { return false }
+    return name == .polyfill || aliases
+  }
+
+  /// Whether one of a name's components is on a list.
+  package static func isOn(_ list: NameFilter, _ name: CString) -> Bool {
+    var found = false
+    CText.forEachPart(of: name, separator: Self.separator) { part, length in
+      found = list.lists(part, length)
+      return !found
+    }
+    return found != list.isNegated
   }
 
   /// Whether `length` bytes at `name` name this provider, an alias of it, or a utility provider of an alias.

@@ -5,6 +5,15 @@ import Datagram
 package struct Configuration {
   /// FI_PROVIDER.
   package let providerFilter: NameFilter
+  /// Whose objects programs are offered.
+  package let mode: Mode
+  /// Where the native libfabric is; nil to search for it.
+  package let native: CString?
+  /// The native providers that come before the polyfill, and whether the user says so.
+  package let hardware: NameFilter
+  package let namesHardware: Bool
+  /// Milliseconds that a request may wait for the native libfabric.
+  package let nativeTimeout: Int
   /// Whether the names of upstream's providers are answered to.
   package let answersAliases: Bool
   /// The one network interface to use, or nil for all.
@@ -37,12 +46,28 @@ package struct Configuration {
   /// FI_HMEM=system: the program has no memory of devices.
   package let hasSystemMemoryOnly: Bool
 
+  /// FI_POLYFILL_MODE.
+  package enum Mode {
+    /// Native hardware where it works, UDP otherwise.
+    case auto
+    /// UDP; a native libfabric is not even looked for.
+    case udp
+    /// A native libfabric does everything.
+    case native
+  }
+
   /// This process's configuration. Any thread.
   package static var current: Configuration { shared }
 
   /// Reads the variables through `lookup`, whose texts must stay valid until this returns.
   package init(lookup: (CString) -> CString?) {
     providerFilter = NameFilter(Self.keptText(.provider, lookup))
+    mode = Self.mode(lookup)
+    native = Self.keptText(.native, lookup).flatMap { $0.pointee == 0 ? nil : $0 }
+    let hardwareNames = Self.keptText(.hardware, lookup)
+    namesHardware = hardwareNames != nil
+    hardware = NameFilter(hardwareNames ?? Variable.hardware.description.defaultText.text)
+    nativeTimeout = Self.number(.nativeTimeout, 1...86_400_000, lookup)
     answersAliases = Self.truth(.aliases, lookup)
     interface = Self.keptText(.interface, lookup)
     portRange = Self.ports(lookup)
@@ -60,6 +85,8 @@ package struct Configuration {
     faults = Self.faults(lookup)
     universeSize = Self.number(.universeSize, 1...Int(Int32.max), lookup)
     hasSystemMemoryOnly = Self.text(.deviceMemory, lookup).map { CText.equal($0, "system") } ?? false
+    // With a native library there are more names than are known here.
+    guard mode == .udp else { return }
     providerFilter.forEachName { name, length in
       if !ProviderName.isKnown(name, length) { Self.warnUnknown(name, length) }
       return true
@@ -93,6 +120,14 @@ package struct Configuration {
     if let end, end != text, end.pointee == 0, range.contains(value) { return value }
     warn(variable, text)
     return standard
+  }
+
+  private static func mode(_ lookup: (CString) -> CString?) -> Mode {
+    guard let text = text(.mode, lookup) else { return .auto }
+    if CText.equal(text, "udp") { return .udp }
+    if CText.equal(text, "native") { return .native }
+    if !CText.equal(text, "auto") { warn(.mode, text) }
+    return .auto
   }
 
   /// "low-high", or one port alone.

@@ -17,10 +17,13 @@ package struct NameFilter {
   }
 
   /// Whether the list, of either kind, contains `name`.
-  package func lists(_ name: StaticString) -> Bool {
+  package func lists(_ name: StaticString) -> Bool { lists(name.text, name.utf8CodeUnitCount) }
+
+  /// Whether the list, of either kind, contains the `length` bytes at `name`.
+  package func lists(_ name: CString, _ length: Int) -> Bool {
     var found = false
-    forEachName { part, length in
-      found = CText.equal(part, count: length, name)
+    forEachName { part, partLength in
+      found = partLength == length && strncasecmp(part, name, length) == 0
       return !found
     }
     return found

@@ -3,6 +3,7 @@
 package enum Variable: Int, CaseIterable {
   case logLevel, logProvider, logSubsystem, logInterval, logLocation, logLocationMode
   case provider, universeSize, deviceMemory
+  case mode, native, hardware, nativeTimeout
   case aliases, interface, portRange, txSize, rxSize, providerKeys, peerTimeout
   case socketBuffer, mtu, gso, gro, connect, splice, portable, fault
 
@@ -43,6 +44,20 @@ package enum Variable: Int, CaseIterable {
     case .universeSize: row("FI_UNIVERSE_SIZE", .size, "1024", "How many peers the program expects")
     case .deviceMemory:
       row("FI_HMEM", .string, "", "Kinds of memory that the program has; only system changes anything")
+    case .mode:
+      row(
+        "FI_POLYFILL_MODE", .string, "auto",
+        "Whose objects to offer: udp, native (all of a native libfabric's), or auto: native ones where hardware works")
+    case .native:
+      row("FI_POLYFILL_NATIVE", .string, "", "Path of the native libfabric; where none is named it is searched for")
+    case .hardware:
+      row(
+        "FI_POLYFILL_HARDWARE", .string, "efa,verbs,cxi,opx,psm3,psm2,psm,ucx,gni,usnic,bgq",
+        "Native providers that come before UDP, a comma list; ^ first: all others")
+    case .nativeTimeout:
+      row(
+        "FI_POLYFILL_NATIVE_TIMEOUT", .integer, "5000",
+        "Milliseconds that the native libfabric may take for a request and its trials until it is given up")
     case .aliases:
       row("FI_POLYFILL_ALIASES", .boolean, "1", "Answer to the names udp, tcp, sockets and their layered forms as well")
     case .interface: row("FI_POLYFILL_IFACE", .string, "", "Name of the one network interface to use")

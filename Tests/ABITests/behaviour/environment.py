@@ -26,6 +26,7 @@ INTEGER, BOOLEAN, SIZE, STRING = 1, 2, 3, 0
 def child(suite, what, environment, *arguments):
   """Runs a query of this file in a process with only these FI_ variables; its answer, standard output and error."""
   clean = {name: value for name, value in os.environ.items() if not name.startswith("FI_")}
+  environment = {"FI_POLYFILL_MODE": "udp"} | environment
   command = [sys.executable, RUN, "--child", json.dumps([what, *arguments]), suite.library]
   done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, check=False, timeout=60)
   require_equal(done.returncode, 0, f"exit status, {done.stderr}")

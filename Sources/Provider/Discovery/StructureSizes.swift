@@ -1,44 +1,48 @@
 import CFabric
 
-/// How much of each structure a program provides that was linked with an older symbol version.
+/// How much of each structure there is in an older symbol version: of a program that was linked with it, or of a native
+/// library that has no newer one.
 ///
-/// Structures only ever grew at their end. An entry point of an older version widens what it was given: a copy with the
-/// new fields zero, made from not one byte more than the program's structures have.
-struct StructureSizes {
+/// Structures only ever grew at their end. What comes from an older version is widened: a copy with the new fields zero,
+/// made from not one byte more than the older structures have.
+package struct StructureSizes {
   let info: Int
   let transmit: Int
   let endpoint: Int
   let domain: Int
   let fabric: Int
 
-  static var version1_0: StructureSizes {
+  package static var version1_0: StructureSizes {
     StructureSizes(
       info: Int(LFP_INFO_SIZE_1_0), transmit: Int(LFP_TX_ATTR_SIZE_1_0), endpoint: Int(LFP_EP_ATTR_SIZE_1_0),
       domain: Int(LFP_DOMAIN_ATTR_SIZE_1_0), fabric: Int(LFP_FABRIC_ATTR_SIZE_1_0))
   }
-  static var version1_1: StructureSizes {
+  package static var version1_1: StructureSizes {
     since1_1(
       info: Int(LFP_INFO_SIZE_1_0), transmit: Int(LFP_TX_ATTR_SIZE_1_0), domain: Int(LFP_DOMAIN_ATTR_SIZE_1_1))
   }
-  static var version1_2: StructureSizes {
+  package static var version1_2: StructureSizes {
     since1_1(transmit: Int(LFP_TX_ATTR_SIZE_1_0), domain: Int(LFP_DOMAIN_ATTR_SIZE_1_1))
   }
-  static var version1_3: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_3)) }
-  static var version1_7: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_7)) }
-  static var version1_8: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_8)) }
-  static var version1_9: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_9)) }
-
-  private static func since1_1(
-    info: Int = MemoryLayout<fi_info>.size, transmit: Int = MemoryLayout<fi_tx_attr>.size, domain: Int
-  ) -> StructureSizes {
-    StructureSizes(
-      info: info, transmit: transmit, endpoint: Int(LFP_EP_ATTR_SIZE_1_1), domain: domain,
-      fabric: MemoryLayout<fi_fabric_attr>.size)
+  package static var version1_3: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_3)) }
+  package static var version1_7: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_7)) }
+  package static var version1_8: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_8)) }
+  package static var version1_9: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_9)) }
+  package static var version1_10: StructureSizes {
+    since1_1(endpoint: MemoryLayout<fi_ep_attr>.size, domain: MemoryLayout<fi_domain_attr>.size)
   }
 
-  /// Calls `body` with the newest form of `old`. What the structures point to (names, addresses, keys) stays the
-  /// program's; `next` is not followed.
-  func widen<Result>(_ old: UnsafePointer<fi_info>?, _ body: (UnsafePointer<fi_info>?) -> Result) -> Result {
+  private static func since1_1(
+    info: Int = MemoryLayout<fi_info>.size, transmit: Int = MemoryLayout<fi_tx_attr>.size,
+    endpoint: Int = Int(LFP_EP_ATTR_SIZE_1_1), domain: Int
+  ) -> StructureSizes {
+    StructureSizes(
+      info: info, transmit: transmit, endpoint: endpoint, domain: domain, fabric: MemoryLayout<fi_fabric_attr>.size)
+  }
+
+  /// Calls `body` with the newest form of `old`. What the structures point to (names, addresses, keys) stays whose it
+  /// is; `next` is not followed.
+  package func widen<Result>(_ old: UnsafePointer<fi_info>?, _ body: (UnsafePointer<fi_info>?) -> Result) -> Result {
     guard let old else { return body(nil) }
     return withUnsafeTemporaryAllocation(of: Widened.self, capacity: 1) { memory in
       let copy = memory.baseAddress!
@@ -47,7 +51,7 @@ struct StructureSizes {
     }
   }
 
-  /// Not inlined: seven versions of two functions need it.
+  /// Not inlined: all versions of several functions need it.
   @inline(never)
   private func widen(_ old: UnsafePointer<fi_info>, into copy: UnsafeMutablePointer<Widened>) {
     copy.initialize(to: Widened())
