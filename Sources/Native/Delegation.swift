@@ -104,7 +104,8 @@ package enum Delegation {
 
   // MARK: Objects
 
-  /// The library whose fi_fabric opens a fabric of the provider `name`; nil for this one, and where there is none.
+  /// The library whose fi_fabric opens a fabric of the provider `name`; nil for this one, where there is none, and once
+  /// it has hung.
   package static func library(opening name: CString) -> NativeLibrary? {
     let configuration = Configuration.current
     switch configuration.mode {
@@ -112,6 +113,7 @@ package enum Delegation {
     case .native: return NativeLibrary.shared(configuration)
     case .auto: break
     }
+    if NativeQuestion.isGivenUp { return nil }
     let names = NativeNames(configuration)
     guard names.isOwn(name) else { return NativeLibrary.shared(configuration) }
     // An alias on the list of hardware.
@@ -119,12 +121,13 @@ package enum Delegation {
     return trials { Trial.wasPassed(name) } ? library : nil
   }
 
-  /// The library in whose layout `info` is, if that is shorter than this library's: connection requests of native
-  /// endpoints bring such structures.
+  /// The library in whose layout `info` may be, which may be shorter than this library's: connection requests of native
+  /// endpoints bring such structures. Those that were copied into this library's layout lose nothing by it, since what
+  /// is not in the other's is zero.
   package static func library(laidOut info: UnsafePointer<fi_info>) -> NativeLibrary? {
-    guard let library = NativeLibrary.ifOpen, library.version < .library else { return nil }
+    guard let library = NativeLibrary.ifOpen else { return nil }
     guard let name = CString(info.pointee.fabric_attr?.pointee.prov_name) else { return nil }
-    return NativeNames(.current).isOwn(name) && Configuration.current.mode != .native ? nil : library
+    return Configuration.current.mode != .native && NativeNames(.current).isOwn(name) ? nil : library
   }
 
   /// The native entry points for calls without an object that are about hardware; nil while there is none that works.

@@ -47,21 +47,27 @@ package struct Standing {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: reasonCapacity) { memory in
       var text = TextWriter(buffer: memory.baseAddress!, capacity: reasonCapacity)
       describe(&text)
-      _ = gate.enter()
-      let standing = latest
-      let isNews =
-        (outcome.rawValue >= min(standing.outcome.rawValue, Outcome.failed.rawValue) || isFinal)
-        && strcmp(standing.reason, text.text) != 0
-      if isNews, standing.outcome != .chosen || isFinal, let reason = strdup(text.text) {
-        latest = Standing(
-          outcome: outcome, provider: provider.flatMap { CString(strdup($0)) }, reason: CString(reason))
-      }
-      gate.leave()
-      guard isNews else { return }
-      Log.write(.info, .core, source: .core, function: "fi_getinfo") { line in
-        line.append(outcome == .chosen ? "a native libfabric is used: " : "no native libfabric is used: ")
-        line.append(text.text)
-      }
+      record(outcome, provider, isFinal, text.text)
+    }
+  }
+
+  /// Not inlined: there is one of it for all the reasons that there are.
+  @inline(never)
+  private static func record(_ outcome: Outcome, _ provider: CString?, _ isFinal: Bool, _ text: CString) {
+    _ = gate.enter()
+    let standing = latest
+    let isNews =
+      (outcome.rawValue >= min(standing.outcome.rawValue, Outcome.failed.rawValue) || isFinal)
+      && strcmp(standing.reason, text) != 0
+    if isNews, standing.outcome != .chosen || isFinal, let reason = strdup(text) {
+      latest = Standing(
+        outcome: outcome, provider: provider.flatMap { CString(strdup($0)) }, reason: CString(reason))
+    }
+    gate.leave()
+    guard isNews else { return }
+    Log.write(.info, .core, source: .core, function: "fi_getinfo") { line in
+      line.append(outcome == .chosen ? "a native libfabric is used: " : "no native libfabric is used: ")
+      line.append(text)
     }
   }
 

@@ -3,6 +3,7 @@
 //   VERSION=117        what fi_version() says, major * 100 + minor
 //   NODE=1.3           the newest symbol version of fi_getinfo
 //   FAILS, HANGS       the step that fails with -FI_EACCES or never returns: getinfo, fabric, domain, endpoint, load
+// FAKE_LOG names a file for the steps that are reached, FAKE_SLOW the milliseconds that opening a domain takes.
 // Its structures are as short as those of the release that NODE came with, and end where memory ends.
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -42,12 +43,14 @@ static void tell(const char *what) {
 
 static int step(const char *name) {
   tell(name);
+  if (strcmp(name, "domain") == 0 && getenv("FAKE_SLOW")) usleep(1000u * (unsigned)atoi(getenv("FAKE_SLOW")));
   while (strcmp(name, TEXT(HANGS)) == 0) pause();
   return strcmp(name, TEXT(FAILS)) == 0 ? -FI_EACCES : 0;
 }
 
+// At this time its own functions may be those of a library that came first.
 __attribute__((constructor)) static void load(void) {
-  if (step("load")) exit(1);
+  if (step("load") || !fi_strerror(SENT)) exit(1);
 }
 
 // As upstream's, which takes the lock that a call which hangs may hold.

@@ -9,6 +9,7 @@
 //   copy              copies, prints and frees the list
 //   threads           lists in eight threads at once
 //   fork              lists in a child
+//   meanwhile         lists in a child that is made while another thread lists
 //   status            fi_polyfill_status()
 //   loaded            the libfabrics that are mapped into the process
 //   leave             ends without the ends of libraries
@@ -222,6 +223,16 @@ static void in_child(void) {
   if (status) printf("child: status %d\n", status);
 }
 
+static void meanwhile(void) {
+  static char text[4096];
+  pthread_t id;
+  pthread_create(&id, NULL, list_in_thread, text);
+  usleep(50000);
+  in_child();
+  pthread_join(id, NULL);
+  printf("list: %s\n", text);
+}
+
 static void status(void) {
   int (*ask)(struct fid *, struct fi_polyfill_report *, size_t);
   *(void **)&ask = dlsym(RTLD_DEFAULT, "fi_polyfill_status");
@@ -258,6 +269,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[i], "copy")) copy();
     else if (!strcmp(argv[i], "threads")) threads();
     else if (!strcmp(argv[i], "fork")) in_child();
+    else if (!strcmp(argv[i], "meanwhile")) meanwhile();
     else if (!strcmp(argv[i], "status")) status();
     else if (!strcmp(argv[i], "loaded")) loaded();
     else if (!strcmp(argv[i], "leave")) fflush(stdout), _exit(0);
