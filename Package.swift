@@ -2,8 +2,10 @@
 import PackageDescription
 
 // Two builds of the same modules:
-// - regular mode (no trait): unit tests, the simulator, tools; full run-time checks.
+// - regular mode: the Swift API, unit tests, the simulator, tools; full run-time checks.
 // - `--traits Embedded`: the shipped shared library, which depends on libc alone.
+//
+// The other traits are levels of the Swift API: what a program that uses it is linked with.
 let embedded: BuildSettingCondition = .when(traits: ["Embedded"])
 let swiftSettings: [SwiftSetting] = [
   .enableExperimentalFeature("Embedded", embedded),
@@ -17,10 +19,17 @@ let swiftSettings: [SwiftSetting] = [
 let package = Package(
   name: "libfabric-polyfill",
   products: [
-    .library(name: "fabric-polyfill", type: .dynamic, targets: ["FabricABI"])
+    .library(name: "fabric-polyfill", type: .dynamic, targets: ["FabricABI"]),
+    .library(name: "Fabric", targets: ["Fabric"]),
   ],
   traits: [
-    .trait(name: "Embedded", description: "Build the shipped library in Embedded Swift: no runtime, libc alone.")
+    .default(enabledTraits: ["Polyfill"]),
+    .trait(name: "Polyfill", description: "The Swift API with the polyfill linked in: UDP everywhere."),
+    .trait(name: "Native", description: "The Swift API on an installed libfabric, found by pkg-config, alone."),
+    .trait(
+      name: "NativeFallback",
+      description: "The polyfill linked in, which uses an installed libfabric where that has hardware."),
+    .trait(name: "Embedded", description: "Build the shipped library in Embedded Swift: no runtime, libc alone."),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -29,6 +38,8 @@ let package = Package(
     .target(
       name: "CFabric", path: ".", sources: ["Sources/CFabric"], publicHeadersPath: "include",
       cSettings: [.headerSearchPath("include")]),
+    .target(
+      name: "CFabricCalls", dependencies: ["CFabric"], publicHeadersPath: "."),
     .target(name: "CPlatform"),
     .target(name: "Containers", swiftSettings: swiftSettings),
     .target(name: "Packet", dependencies: ["Containers"], swiftSettings: swiftSettings),
@@ -39,13 +50,24 @@ let package = Package(
     .target(
       name: "Native", dependencies: ["Provider", "Datagram", "CPlatform", "CFabric"], swiftSettings: swiftSettings),
     .target(
-      name: "FabricABI", dependencies: ["Native", "Provider", "CFabric"], swiftSettings: swiftSettings,
+      name: "FabricABI", dependencies: ["Native", "Provider", "CFabric", "CFabricCalls"], swiftSettings: swiftSettings,
       // Names carry their versions (fi_getinfo@FABRIC_1.3), which a linker only accepts with the script that lists them.
       linkerSettings: [
-        .unsafeFlags([
-          "-Xlinker", "--version-script=\(Context.packageDirectory)/pkgconfig/libfabric-polyfill.map",
-        ])
+        .unsafeFlags(
+          ["-Xlinker", "--version-script=\(Context.packageDirectory)/pkgconfig/libfabric-polyfill.map"], embedded)
       ]),
+
+    // The Swift API, in regular mode only.
+    .systemLibrary(
+      name: "CNativeFabric", pkgConfig: "libfabric", providers: [.apt(["libfabric-dev"]), .brew(["libfabric"])]),
+    .target(
+      name: "Fabric",
+      dependencies: [
+        "CFabric",
+        .target(name: "FabricABI", condition: .when(traits: ["Polyfill", "NativeFallback"])),
+        .target(name: "CNativeFabric", condition: .when(traits: ["Native"])),
+      ],
+      swiftSettings: [.enableExperimentalFeature("Lifetimes")]),
 
     // Tests, in regular mode only.
     .testTarget(name: "ContainersTests", dependencies: ["Containers"]),
@@ -58,12 +80,10 @@ let package = Package(
       path: "Tests/Simulator"),
     .testTarget(name: "TransportTests", dependencies: ["SimulationSupport", "Transport", "Packet"]),
     .testTarget(name: "DatagramTests", dependencies: ["Datagram", "CPlatform"]),
-    // These with FabricABI because the C of CFabric calls back into it.
     .testTarget(
-      name: "NativeTests",
-      dependencies: ["FabricABI", "Native", "Provider", "Datagram", "CPlatform", "CFabric"]),
-    .testTarget(
-      name: "ProviderTests", dependencies: ["FabricABI", "Provider", "Datagram", "CPlatform", "CFabric"]),
+      name: "NativeTests", dependencies: ["Native", "Provider", "Datagram", "CPlatform", "CFabric"]),
+    .testTarget(name: "ProviderTests", dependencies: ["Provider", "Datagram", "CPlatform", "CFabric"]),
+    .testTarget(name: "FabricTests", dependencies: ["Fabric"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -3,7 +3,12 @@ import Native
 import Provider
 
 /// fi_fabric(3)
-@_cdecl("fi_fabric@@FABRIC_1.1") public func fi_fabric_1_1(
+#if hasFeature(Embedded)
+@_cdecl("fi_fabric@@FABRIC_1.1")
+#else
+@_cdecl("fi_fabric")
+#endif
+public func fi_fabric_1_1(
   _ attr: UnsafeMutablePointer<fi_fabric_attr>?, _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>?,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
@@ -12,6 +17,7 @@ import Provider
   return openFabric(attr, version: version, fabric, context)
 }
 
+#if hasFeature(Embedded)
 /// fi_fabric(3) for programs linked before 1.5: their structure ends where `api_version` begins, so they are of version
 /// 1.0 whatever they gave fi_getinfo.
 @_cdecl("fi_fabric@FABRIC_1.0") public func fi_fabric_1_0(
@@ -20,9 +26,15 @@ import Provider
 ) -> Int32 {
   openFabric(attr, version: APIVersion(1, 0), fabric, context)
 }
+#endif
 
 /// fi_fabric(3), fi_fabric2
-@_cdecl("fi_fabric2@@FABRIC_1.8") public func fi_fabric2_1_8(
+#if hasFeature(Embedded)
+@_cdecl("fi_fabric2@@FABRIC_1.8")
+#else
+@_cdecl("fi_fabric2")
+#endif
+public func fi_fabric2_1_8(
   _ info: UnsafeMutablePointer<fi_info>?, _ fabric: UnsafeMutablePointer<UnsafeMutablePointer<fid_fabric>?>?,
   _ flags: UInt64, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {

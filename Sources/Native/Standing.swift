@@ -34,7 +34,7 @@ package struct Standing {
     _ = gate.enter()
     defer { gate.leave() }
     if Configuration.current.mode == .udp {
-      return Standing(outcome: .off, provider: nil, reason: ("FI_POLYFILL_MODE=udp" as StaticString).text)
+      return Standing(outcome: .off, provider: nil, reason: ("the mode is udp" as StaticString).text)
     }
     return latest
   }

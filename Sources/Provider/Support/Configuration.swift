@@ -123,11 +123,20 @@ package struct Configuration {
   }
 
   private static func mode(_ lookup: (CString) -> CString?) -> Mode {
-    guard let text = text(.mode, lookup) else { return .auto }
+    guard let text = text(.mode, lookup) else { return usualMode }
     if CText.equal(text, "udp") { return .udp }
     if CText.equal(text, "native") { return .native }
     if !CText.equal(text, "auto") { warn(.mode, text) }
     return .auto
+  }
+
+  /// A program of the Swift API that was linked with the polyfill alone gets that.
+  private static var usualMode: Mode {
+    #if Polyfill && !NativeFallback
+    .udp
+    #else
+    .auto
+    #endif
   }
 
   /// "low-high", or one port alone.

@@ -1,4 +1,4 @@
-#include "variadic.h"
+#include "../CFabric/variadic.h"
 
 #include <stdarg.h>
 #include <stdio.h>
