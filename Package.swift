@@ -19,8 +19,9 @@ let swiftSettings: [SwiftSetting] = [
 let package = Package(
   name: "libfabric-polyfill",
   products: [
-    .library(name: "fabric-polyfill", type: .dynamic, targets: ["FabricABI"]),
+    .library(name: "FabricABI", type: .dynamic, targets: ["FabricABI"]),
     .library(name: "Fabric", targets: ["Fabric"]),
+    .executable(name: "fabric-polyfill", targets: ["CommandLineTool"]),
   ],
   traits: [
     .default(enabledTraits: ["Polyfill"]),
@@ -69,6 +70,13 @@ let package = Package(
       ],
       swiftSettings: [.enableExperimentalFeature("Lifetimes")]),
 
+    .executableTarget(
+      name: "CommandLineTool",
+      dependencies: [
+        "Fabric", "CFabric", .target(name: "Provider", condition: .when(traits: ["Polyfill", "NativeFallback"])),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+
     // Tests, in regular mode only.
     .testTarget(name: "ContainersTests", dependencies: ["Containers"]),
     .testTarget(name: "PacketTests", dependencies: ["Packet", "Containers"]),
@@ -84,6 +92,7 @@ let package = Package(
       name: "NativeTests", dependencies: ["Native", "Provider", "Datagram", "CPlatform", "CFabric"]),
     .testTarget(name: "ProviderTests", dependencies: ["Provider", "Datagram", "CPlatform", "CFabric"]),
     .testTarget(name: "FabricTests", dependencies: ["Fabric"]),
+    .testTarget(name: "CommandLineToolTests", dependencies: ["CommandLineTool"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -2,7 +2,7 @@ import CFabric
 
 /// A network that this host is attached to: what domains and event queues are opened on.
 ///
-/// Most programs need only ``selectProvider(_:)``, which opens one. Objects keep what they were opened on, so they may
+/// Most programs need only ``selectProvider(_:node:local:)``, which opens one. Objects keep what they were opened on, so they may
 /// be let go in any order, and each is closed with its last owner.
 ///
 /// Man page: fi_fabric(3)

@@ -36,11 +36,16 @@ public struct TransportProvider: Sendable {
 ///     print(provider.level, provider.reason)
 ///     let endpoint = try provider.endpoint()
 ///
-/// - Parameter hints: What the program needs.
+/// - Parameters:
+///   - hints: What the program needs.
+///   - node: A host name or address; the local one with `local`, otherwise that of a peer to be reached.
+///   - local: Whether `node` is of this host.
 /// - Throws: ``FabricError/Code/noData`` where nothing is offered, or why the first that was offered does not work.
-public func selectProvider(_ hints: Hints = Hints()) throws(FabricError) -> TransportProvider {
+public func selectProvider(
+  _ hints: Hints = Hints(), node: String? = nil, local: Bool = false
+) throws(FabricError) -> TransportProvider {
   var failures: [(info: Info, error: FabricError)] = []
-  for info in try Info.discover(hints) {
+  for info in try Info.discover(hints, node: node, local: local) {
     do {
       let domain = try Domain(info)
       _ = try Endpoint(domain)
