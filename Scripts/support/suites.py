@@ -78,6 +78,8 @@ SUITES = (
           "Tests/Install/run", 5),
     Suite("native", "beside native libraries that are missing, fail, hang or work",
           "Tests/Native/run", 5),
+    Suite("plugin", "a provider that native libfabrics load",
+          "Tests/Plugin/run", 5),
     Suite("cli", "the command-line tool, end to end",
           "Scripts/build --tool && Tests/CommandLine/run", 20),
     Suite("conformance", "one set of C programs on every library",
