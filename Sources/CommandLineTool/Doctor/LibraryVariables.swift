@@ -21,7 +21,7 @@ enum LibraryVariables {
     lines.withLock { $0 = [] }
     Log.install(collector)
     defer { Log.uninstall() }
-    _ = Configuration { getenv($0).map { UnsafePointer($0) } }
+    _ = Configuration { getenv("\($0.description.environmentName)").map { UnsafePointer($0) } }
     return lines.withLock { $0 }
   }
 
