@@ -86,22 +86,24 @@ def parse_rows(output):
   return re.findall(r"^(\d[\d.]*[kmg]?)\s+(\d+[kmg]?)\s+=(\d+[kmg]?)\s", output, re.MULTILINE)
 
 
-def run(provider, address, *, arguments, environment, endpoint="rdm", on_server=(), on_client=(), port=None, timeout=60,
-        during=None):
+def run(provider, address, *, arguments, environment, client_provider=None, client_environment=None, endpoint="rdm",
+        on_server=(), on_client=(), port=None, timeout=60, during=None):
   """Runs `fi_pingpong -p provider -e endpoint -c arguments` against `address` and returns the Outcome.
 
-  on_server and on_client are command prefixes (`ip netns exec X`) that replace themselves by what they run. `during`
-  is called with the client's Popen again and again while both run. Raises Failure with both outputs. No process is
-  left behind.
+  The client has the server's provider and environment unless it has its own. on_server and on_client are command
+  prefixes (`ip netns exec X`) that replace themselves by what they run. `during` is called with the client's Popen
+  again and again while both run. Raises Failure with both outputs. No process is left behind.
   """
   port = port or free_port()
-  command = ["fi_pingpong", "-p", provider, "-e", endpoint, "-c", *arguments]
+  providers = {"server": provider, "client": client_provider or provider}
+  environments = {"server": environment, "client": client_environment or environment}
   started = time.monotonic()
   processes, outputs, seen = {}, {}, {"server": Seen(), "client": Seen()}
 
-  def start(role, words):
+  def start(role, prefix, *more):
     outputs[role] = tempfile.TemporaryFile("w+")
-    processes[role] = subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+    command = [*prefix, "fi_pingpong", "-p", providers[role], "-e", endpoint, "-c", *arguments, *more]
+    processes[role] = subprocess.Popen(command, env={**os.environ, **environments[role]}, stdin=subprocess.DEVNULL,
                                        stdout=outputs[role], stderr=subprocess.STDOUT)
 
   def text(role):
@@ -119,9 +121,9 @@ def run(provider, address, *, arguments, environment, endpoint="rdm", on_server=
       time.sleep(0.02)
 
   try:
-    start("server", [*on_server, *command, "-B", str(port)])
+    start("server", on_server, "-B", str(port))
     wait_until(lambda: listens(processes["server"].pid, port) or processes["server"].poll() is not None)
-    start("client", [*on_client, *command, "-P", str(port), address])
+    start("client", on_client, "-P", str(port), address)
 
     def finished():
       for role, process in processes.items():

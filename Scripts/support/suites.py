@@ -78,6 +78,8 @@ SUITES = (
           "Tests/Install/run", 5),
     Suite("native", "beside native libraries that are missing, fail, hang or work",
           "Tests/Native/run", 5),
+    Suite("plugin", "a provider that native libfabrics load",
+          "Tests/Plugin/run", 5),
     Suite("conformance", "one set of C programs on every library",
           "Scripts/conformance --library all --document build/CONFORMANCE.md", 25),
     Suite("sanitized", "the same C programs with AddressSanitizer",

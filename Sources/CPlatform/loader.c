@@ -13,10 +13,10 @@
 #if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
 #if defined(__x86_64__)
 #define BASE_VERSION "GLIBC_2.2.5"
-#define DLINFO_VERSION "GLIBC_2.3.3"
+#define EXTENSION_VERSION "GLIBC_2.3.3"
 #else
 #define BASE_VERSION "GLIBC_2.17"
-#define DLINFO_VERSION "GLIBC_2.17"
+#define EXTENSION_VERSION "GLIBC_2.17"
 #endif
 
 #define OLD_VERSION(name, version) __asm__(".symver old_" #name ", " #name "@" version)
@@ -28,15 +28,17 @@ WEAK char *old_dlerror(void);
 WEAK void *old_dlsym(void *, const char *);
 WEAK void *old_dlvsym(void *, const char *, const char *);
 WEAK int old_dlinfo(void *, int, void *);
+WEAK int old_dladdr1(const void *, Dl_info *, void **, int);
 OLD_VERSION(dlopen, BASE_VERSION);
 OLD_VERSION(dlclose, BASE_VERSION);
 OLD_VERSION(dlerror, BASE_VERSION);
 OLD_VERSION(dlsym, BASE_VERSION);
 OLD_VERSION(dlvsym, BASE_VERSION);
-OLD_VERSION(dlinfo, DLINFO_VERSION);
+OLD_VERSION(dlinfo, EXTENSION_VERSION);
+OLD_VERSION(dladdr1, EXTENSION_VERSION);
 
 bool platform_has_libraries(void) {
-  return old_dlopen && old_dlclose && old_dlerror && old_dlsym && old_dlvsym && old_dlinfo;
+  return old_dlopen && old_dlclose && old_dlerror && old_dlsym && old_dlvsym && old_dlinfo && old_dladdr1;
 }
 
 void *platform_library_open(const char *path) { return old_dlopen(path, RTLD_NOW | RTLD_LOCAL); }
@@ -57,6 +59,15 @@ static const struct link_map *map_of(void *library) {
 const char *platform_library_path(void *library) {
   const struct link_map *map = map_of(library);
   return map ? map->l_name : NULL;
+}
+
+void *platform_library_at(const void *address) {
+  Dl_info info;
+  void *found = NULL;
+  if (!old_dladdr1(address, &info, &found, RTLD_DL_LINKMAP) || found == NULL) return NULL;
+  const struct link_map *map = (const struct link_map *)found;
+  // Opened once more, because the loader prepares only what was opened for a search. The program has no name.
+  return old_dlopen(map->l_name[0] ? map->l_name : NULL, RTLD_LAZY | RTLD_NOLOAD);
 }
 
 bool platform_is_privileged(void) { return getauxval(AT_SECURE) != 0; }
@@ -168,6 +179,7 @@ void *platform_library_symbol(void *library, const char *name, const char *versi
 }
 const char *platform_library_path(void *library) { return (void)library, NULL; }
 bool platform_is_privileged(void) { return geteuid() != getuid() || getegid() != getgid(); }
+void *platform_library_at(const void *address) { return (void)address, NULL; }
 int platform_library_bind_to_itself(void *library) { return (void)library, -ENOSYS; }
 void platform_library_skip_destructors(void *library) { (void)library; }
 

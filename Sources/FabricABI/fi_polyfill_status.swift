@@ -42,11 +42,20 @@ private func status(of fid: UnsafeMutablePointer<fid>) throws(FabricError) -> Pr
 }
 
 /// The level of this library's own objects.
-private var ownLevel: fi_polyfill_level { FI_POLYFILL_UDP }
+private var ownLevel: fi_polyfill_level { ProviderHost.current == nil ? FI_POLYFILL_UDP : FI_POLYFILL_PLUGIN }
 
 /// Whose objects the program gets, and why.
 private func describeLevel(_ report: inout fi_polyfill_report) {
   report.version = ProviderName.polyfill.version.rawValue
+  if let host = ProviderHost.current {
+    report.level = ownLevel.rawValue
+    report.mode = FI_POLYFILL_MODE_UDP.rawValue
+    report.native = FI_POLYFILL_NATIVE_HOST.rawValue
+    report.native_version = host.version.rawValue
+    report.native_path = host.path
+    report.reason = ("a native libfabric has loaded this library as a provider" as StaticString).text
+    return
+  }
   report.mode =
     switch Configuration.current.mode {
     case .auto: FI_POLYFILL_MODE_AUTO.rawValue

@@ -89,7 +89,7 @@ package struct NativeLibrary {
     // What libfabric has inline is in a node of this library's, whatever the name of its file.
     if platform_library_symbol(library, "fi_send", "POLYFILL_1.0") != nil { throw .isPolyfill }
     guard let getVersion = platform_library_symbol(library, "fi_version", nil) else { throw .isNoFabric }
-    guard let (getInfo, sizes) = newest(library) else {
+    guard let (getInfo, sizes) = StructureSizes.newest(of: library) else {
       typealias Version = @convention(c) () -> UInt32
       throw .isTooOld(APIVersion(rawValue: unsafeBitCast(getVersion, to: Version.self)()))
     }
@@ -104,20 +104,6 @@ package struct NativeLibrary {
       throw .isNoFabric
     }
     return NativeLibrary(handle: library, calls: UnsafePointer(calls), path: CString(path), sizes: sizes)
-  }
-
-  /// Its newest fi_getinfo that this library knows, and the sizes of what that returns.
-  private static func newest(
-    _ library: UnsafeMutableRawPointer
-  ) -> (UnsafeMutableRawPointer, StructureSizes)? {
-    let nodes: [(StaticString, StructureSizes)] = [
-      ("FABRIC_1.10", .version1_10), ("FABRIC_1.9", .version1_9), ("FABRIC_1.8", .version1_8),
-      ("FABRIC_1.7", .version1_7), ("FABRIC_1.3", .version1_3),
-    ]
-    for (node, sizes) in nodes {
-      if let found = platform_library_symbol(library, "fi_getinfo", node.text) { return (found, sizes) }
-    }
-    return nil
   }
 }
 

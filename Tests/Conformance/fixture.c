@@ -325,6 +325,7 @@ struct fi_info *find_info(const struct setup *setup) {
   int result = fi_getinfo(version, node, setup->service, FI_SOURCE, hints, &info);
   fi_freeinfo(hints);
   if (result == -FI_ENODATA) unsupported("fi_getinfo offers no such endpoint");
+  if (result == -FI_ENOSYS && FI_VERSION_LT(fi_version(), version)) unsupported("libfabric is older than that");
   assert_success(result);
   assert_non_null(info);
   return info;

@@ -64,9 +64,9 @@ import Testing
 
   private func names(_ variables: [String: String]) -> NativeNames {
     NativeNames(
-      Configuration { name in
+      Configuration { variable in
         // Kept for good: the filters point to it.
-        variables[String(cString: name)].map { CString(strdup($0)!) }
+        variables["\(variable.description.environmentName)"].map { CString(strdup($0)!) }
       })
   }
 }

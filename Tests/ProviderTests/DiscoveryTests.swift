@@ -55,7 +55,7 @@ struct Entries {
 extension Configuration {
   /// The configuration that these variables alone would make. Leaks their texts, as a process does.
   init(environment: [String: String]) {
-    self.init { name in environment[String(cString: name)].map { CString(strdup($0)) } }
+    self.init { environment["\($0.description.environmentName)"].map { CString(strdup($0)) } }
   }
 }
 

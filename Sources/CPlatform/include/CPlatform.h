@@ -161,6 +161,8 @@ const char *platform_library_error(void) PLATFORM_HIDDEN;
 void *platform_library_symbol(void *library, const char *name, const char *version) PLATFORM_HIDDEN;
 /// The file that a library was loaded from, the loader's text; NULL if that is not known. dlinfo(3).
 const char *platform_library_path(void *library) PLATFORM_HIDDEN;
+/// The library, or the program, that an address lies in, to be closed; NULL if it lies in none. dladdr(3).
+void *platform_library_at(const void *address) PLATFORM_HIDDEN;
 /// Has every reference of a library to a function that it defines lead to its own, whatever libraries came before it
 /// in the process: what -Bsymbolic-functions does when a library is linked. Not RTLD_DEEPBIND, which leaves a library
 /// alone that is loaded already, parts it from the allocator that the program brought along, and ends programs under

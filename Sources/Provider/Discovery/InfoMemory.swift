@@ -82,6 +82,16 @@ package enum InfoMemory {
     }
   }
 
+  /// Takes the providers' names from a list.
+  package static func removeProviderNames(_ list: UnsafeMutablePointer<fi_info>) {
+    var next: UnsafeMutablePointer<fi_info>? = list
+    while let info = next {
+      next = info.pointee.next
+      release(info.pointee.fabric_attr.pointee.prov_name)
+      info.pointee.fabric_attr.pointee.prov_name = nil
+    }
+  }
+
   /// A copy of a C string, or nil for nil. Throws ``FabricError/noMemory``.
   package static func string(_ text: CString?) throws(FabricError) -> UnsafeMutablePointer<CChar>? {
     guard let text else { return nil }

@@ -1,4 +1,5 @@
 import CFabric
+import CPlatform
 
 /// How much of each structure there is in an older symbol version: of a program that was linked with it, or of a native
 /// library that has no newer one.
@@ -30,6 +31,21 @@ package struct StructureSizes {
   package static var version1_9: StructureSizes { since1_1(domain: Int(LFP_DOMAIN_ATTR_SIZE_1_9)) }
   package static var version1_10: StructureSizes {
     since1_1(endpoint: MemoryLayout<fi_ep_attr>.size, domain: MemoryLayout<fi_domain_attr>.size)
+  }
+
+  /// The newest fi_getinfo of a loaded libfabric that is known here, and the sizes of what that returns; nil for one
+  /// before 1.9. Nothing else of it is needed to tell: what a library calls itself may lag behind what it has.
+  package static func newest(
+    of library: UnsafeMutableRawPointer
+  ) -> (getInfo: UnsafeMutableRawPointer, sizes: StructureSizes)? {
+    let nodes: [(StaticString, StructureSizes)] = [
+      ("FABRIC_1.10", .version1_10), ("FABRIC_1.9", .version1_9), ("FABRIC_1.8", .version1_8),
+      ("FABRIC_1.7", .version1_7), ("FABRIC_1.3", .version1_3),
+    ]
+    for (node, sizes) in nodes {
+      if let found = platform_library_symbol(library, "fi_getinfo", node.text) { return (found, sizes) }
+    }
+    return nil
   }
 
   private static func since1_1(

@@ -1,5 +1,6 @@
 import CPlatform
 import Datagram
+import Synchronization
 
 /// What the environment says, read once. Each value that cannot be used is reported and replaced by its default.
 package struct Configuration {
@@ -58,9 +59,14 @@ package struct Configuration {
 
   /// This process's configuration. Any thread.
   package static var current: Configuration { shared }
+  /// Whether somebody has asked for that who was no host of this library.
+  package static var isSettled: Bool { settled.load(ordering: .acquiring) }
 
-  /// Reads the variables through `lookup`, whose texts must stay valid until this returns.
-  package init(lookup: (CString) -> CString?) {
+  /// The text of a variable, which must stay valid until the next call; nil where it is not set.
+  package typealias Lookup = (Variable) -> CString?
+
+  /// Reads the variables through `lookup`.
+  package init(lookup: Lookup) {
     providerFilter = NameFilter(Self.keptText(.provider, lookup))
     mode = Self.mode(lookup)
     native = Self.keptText(.native, lookup).flatMap { $0.pointee == 0 ? nil : $0 }
@@ -84,7 +90,7 @@ package struct Configuration {
     isPortable = Self.truth(.portable, lookup)
     faults = Self.faults(lookup)
     universeSize = Self.number(.universeSize, 1...Int(Int32.max), lookup)
-    hasSystemMemoryOnly = Self.text(.deviceMemory, lookup).map { CText.equal($0, "system") } ?? false
+    hasSystemMemoryOnly = lookup(.deviceMemory).map { CText.equal($0, "system") } ?? false
     // With a native library there are more names than are known here.
     guard mode == .udp else { return }
     providerFilter.forEachName { name, length in
@@ -93,28 +99,34 @@ package struct Configuration {
     }
   }
 
-  private nonisolated(unsafe) static let shared = Configuration { name in getenv(name).map { CString($0) } }
+  private static let settled = Atomic<Bool>(false)
 
-  private static func text(_ variable: Variable, _ lookup: (CString) -> CString?) -> CString? {
-    lookup(variable.description.environmentName.text)
-  }
+  private nonisolated(unsafe) static let shared: Configuration = {
+    if let host = ProviderHost.current {
+      return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Variable.textCapacity) { memory in
+        Configuration { host.text($0, memory.baseAddress!) }
+      }
+    }
+    settled.store(true, ordering: .releasing)
+    return Configuration { getenv($0.description.environmentName.text).map { CString($0) } }
+  }()
 
   /// A copy, because a program may change its environment later.
-  private static func keptText(_ variable: Variable, _ lookup: (CString) -> CString?) -> CString? {
-    text(variable, lookup).flatMap { CString(strdup($0)) }
+  private static func keptText(_ variable: Variable, _ lookup: Lookup) -> CString? {
+    lookup(variable).flatMap { CString(strdup($0)) }
   }
 
-  private static func truth(_ variable: Variable, _ lookup: (CString) -> CString?) -> Bool {
+  private static func truth(_ variable: Variable, _ lookup: Lookup) -> Bool {
     let standard = Parameters.truth(variable.description.defaultText.text)!
-    guard let text = text(variable, lookup) else { return standard }
+    guard let text = lookup(variable) else { return standard }
     if let value = Parameters.truth(text) { return value }
     warn(variable, text)
     return standard
   }
 
-  private static func number(_ variable: Variable, _ range: ClosedRange<Int>, _ lookup: (CString) -> CString?) -> Int {
+  private static func number(_ variable: Variable, _ range: ClosedRange<Int>, _ lookup: Lookup) -> Int {
     let standard = Parameters.number(variable.description.defaultText.text)
-    guard let text = text(variable, lookup) else { return standard }
+    guard let text = lookup(variable) else { return standard }
     var end: UnsafeMutablePointer<CChar>?
     let value = strtol(text, &end, 0)
     if let end, end != text, end.pointee == 0, range.contains(value) { return value }
@@ -122,8 +134,8 @@ package struct Configuration {
     return standard
   }
 
-  private static func mode(_ lookup: (CString) -> CString?) -> Mode {
-    guard let text = text(.mode, lookup) else { return usualMode }
+  private static func mode(_ lookup: Lookup) -> Mode {
+    guard let text = lookup(.mode) else { return usualMode }
     if CText.equal(text, "udp") { return .udp }
     if CText.equal(text, "native") { return .native }
     if !CText.equal(text, "auto") { warn(.mode, text) }
@@ -140,8 +152,8 @@ package struct Configuration {
   }
 
   /// "low-high", or one port alone.
-  private static func ports(_ lookup: (CString) -> CString?) -> ClosedRange<UInt16>? {
-    guard let text = text(.portRange, lookup) else { return nil }
+  private static func ports(_ lookup: Lookup) -> ClosedRange<UInt16>? {
+    guard let text = lookup(.portRange) else { return nil }
     var end: UnsafeMutablePointer<CChar>?
     let low = strtol(text, &end, 10)
     var high = low
@@ -156,8 +168,8 @@ package struct Configuration {
   }
 
   /// A plan that does something is told of, so that nobody looks for its effects elsewhere.
-  private static func faults(_ lookup: (CString) -> CString?) -> FaultPlan {
-    guard let text = text(.fault, lookup) else { return FaultPlan() }
+  private static func faults(_ lookup: Lookup) -> FaultPlan {
+    guard let text = lookup(.fault) else { return FaultPlan() }
     guard let plan = FaultPlan(text) else {
       warn(.fault, text)
       return FaultPlan()

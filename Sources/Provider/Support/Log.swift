@@ -122,7 +122,15 @@ package enum Log {
     }
   }
 
-  /// Ends what ``install(_:)`` began.
+  /// Hands all messages to a host, whose own variables say which are wanted: none is read here, from now on.
+  package static func adopt(_ host: fi_ops_log) {
+    lock.withLock {
+      foreign = host
+      state.bitwiseOr(initialized | imported, ordering: .releasing)
+    }
+  }
+
+  /// Ends what ``install(_:)`` or ``adopt(_:)`` began.
   package static func uninstall() {
     lock.withLock {
       state.bitwiseAnd(~imported, ordering: .releasing)

@@ -88,6 +88,14 @@ package enum Variable: Int, CaseIterable {
     }
   }
 
+  /// Whether it means something where another libfabric has loaded this library as a provider, and chooses providers.
+  package var isForProviders: Bool {
+    switch self {
+    case .mode, .native, .hardware, .nativeTimeout, .aliases: false
+    default: true
+    }
+  }
+
   /// Enough for every name and help text with its default.
   package static let textCapacity = 256
 

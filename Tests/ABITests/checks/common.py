@@ -14,7 +14,7 @@ SYSTEM_INCLUDE = "/usr/include"  # where Debian's libfabric-dev puts libfabric 1
 TIMEOUT = 120
 # What this library has and libfabric has not.
 OWN_HEADERS = ["rdma/fi_ext_polyfill.h"]
-OWN_FUNCTIONS = ["fi_polyfill_status"]
+OWN_FUNCTIONS = ["fi_polyfill_status", "fi_prov_ini"]
 
 
 class Failure(Exception):
