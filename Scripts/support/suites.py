@@ -74,6 +74,8 @@ SUITES = (
           "Tests/ABITests/run.py", 5),
     Suite("behaviour", "the core calls without a C compiler, and every variable",
           "Tests/ABITests/behaviour/run.py", 3),
+    Suite("swift-levels", "the Swift API in programs of each level, the README's example among them",
+          "Tests/FabricLevels/run", 15),
     Suite("install", "installed, moved and drop-in trees used by C and C++ programs",
           "Tests/Install/run", 5),
     Suite("native", "beside native libraries that are missing, fail, hang or work",

@@ -54,7 +54,9 @@ extension AddressVector {
   /// - Throws: ``FabricError/Code/addressNotAvailable`` for bytes that are no address of this provider's.
   public func insert(_ address: EndpointAddress) throws(FabricError) -> Peer {
     // Providers take the size of an address for granted.
-    guard address.bytes.count >= addressSize else { throw FabricError(.addressNotAvailable, in: "fi_av_insert") }
+    guard address.bytes.count >= domain.info.addressSize else {
+      throw FabricError(.addressNotAvailable, in: "fi_av_insert")
+    }
     return try insert("fi_av_insert") { peer in
       address.bytes.withUnsafeBytes { fi_av_insert(handle, $0.baseAddress, 1, &peer, 0, nil) }
     }
@@ -78,7 +80,7 @@ extension AddressVector {
 
   /// An address as text: `fi_sockaddr_in://127.0.0.1:7471`.
   public func text(of address: EndpointAddress) -> String {
-    guard address.bytes.count >= addressSize else { return "" }
+    guard address.bytes.count >= domain.info.addressSize else { return "" }
     var length = AddressVector.textCapacity
     return withUnsafeTemporaryAllocation(of: CChar.self, capacity: length) { buffer in
       buffer.initialize(repeating: 0)
@@ -95,9 +97,6 @@ extension AddressVector {
     guard count == 1 else { throw FabricError(.addressNotAvailable, in: call) }
     return Peer(rawValue: number)
   }
-
-  /// Bytes of this domain's addresses, as far as it says.
-  private var addressSize: Int { max(domain.info.pointer.pointee.src_addrlen, 1) }
 
   private static let textCapacity = 256
 }

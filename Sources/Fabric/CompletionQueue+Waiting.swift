@@ -17,35 +17,24 @@ extension CompletionQueue {
   /// less and less often, down to once in a millisecond.
   public var completions: CompletionSequence { CompletionSequence(queue: self) }
 
-  /// Waits for a completion in the calling thread, up to `milliseconds`; nil when time is up. Other queues of the domain
+  /// Waits for a completion in the calling thread, up to `milliseconds`; nil when time is up. Other queues of the network
   /// are worked for meanwhile. Do not hold up the threads of tasks: there, use ``completions``.
   public func wait(milliseconds: Int32) throws(FabricError) -> Completion? {
-    let clock = ContinuousClock()
-    let deadline = clock.now + .milliseconds(milliseconds)
+    let deadline = ContinuousClock.now + .milliseconds(milliseconds)
     while true {
       if let completion = try read() { return completion }
-      let left = clock.now.duration(to: deadline)
+      let left = ContinuousClock.now.duration(to: deadline)
       guard left > .zero else { return nil }
       // Nobody else may be there to work for the other queues.
-      let isAlone = domain.makeProgress() == 1
-      if let waitDescriptor {
-        guard try maySleep() else { continue }
-        let sleep = isAlone ? left : min(left, CompletionSequence.longestPause)
-        Readiness.block(on: waitDescriptor, milliseconds: Int32(clamping: Int64(sleep / .milliseconds(1))) + 1)
-      } else {
-        Readiness.pause(min(left, CompletionSequence.firstPause))
-      }
+      let isAlone = domain.fabric.makeProgress() == 1
+      try block(isAlone ? left : min(left, Pause.longest))
     }
   }
+}
 
-  /// Whether the descriptor will tell of the next completion: fi_trywait(3).
-  func maySleep() throws(FabricError) -> Bool {
-    var object: UnsafeMutablePointer<fid>? = handle.base
-    let result = fi_trywait(domain.fabric.handle, &object, 1)
-    if result == -FI_EAGAIN { return false }
-    try check("fi_trywait", result)
-    return true
-  }
+extension CompletionQueue: Waitable {
+  var network: Fabric { domain.fabric }
+  var object: UnsafeMutablePointer<fid> { handle.base }
 }
 
 /// The completions of a queue as they come: ``CompletionQueue/completions``.
@@ -71,20 +60,12 @@ public struct CompletionSequence: AsyncSequence, Sendable {
 
     /// The next completion; nil once the task is cancelled.
     public mutating func next(isolation actor: isolated (any Actor)?) async throws(FabricError) -> Completion? {
-      var pause = CompletionSequence.firstPause
+      var pause = Pause()
       while !Task.isCancelled {
         if let completion = try queue.read() { return completion }
-        if let descriptor = queue.waitDescriptor {
-          if try queue.maySleep() { await Readiness.wait(for: descriptor, owner: queue) }
-        } else {
-          try? await Task.sleep(for: pause)
-          pause = Swift.min(pause * 2, CompletionSequence.longestPause)
-        }
+        try await queue.suspend(&pause)
       }
       return nil
     }
   }
-
-  static let firstPause = Duration.microseconds(50)
-  static let longestPause = Duration.milliseconds(1)
 }

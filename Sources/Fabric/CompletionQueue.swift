@@ -25,11 +25,11 @@ public final class CompletionQueue: @unchecked Sendable {
   public init(_ domain: Domain, capacity: Int = 0) throws(FabricError) {
     self.domain = domain
     (handle, waitDescriptor) = try CompletionQueue.open(domain, capacity: capacity)
-    domain.add(handle)
+    domain.fabric.add(handle)
   }
 
   deinit {
-    domain.remove(handle)
+    domain.fabric.remove(handle)
     // A queue that does not close may still be written to, and refers to its operations: then they stay for ever.
     if fi_close(handle.base) != 0 { _ = Unmanaged.passRetained(operations) }
   }
@@ -44,11 +44,7 @@ public final class CompletionQueue: @unchecked Sendable {
     attributes.wait_obj = FI_WAIT_FD
     var queue: UnsafeMutablePointer<fid_cq>?
     if fi_cq_open(domain.handle, &attributes, &queue, nil) == 0, let queue {
-      var descriptor: Int32 = -1
-      if fi_control(queue.base, Int32(FI_GETWAIT), &descriptor) == 0 && descriptor >= 0 {
-        return (queue, descriptor)
-      }
-      return (queue, nil)
+      return (queue, descriptor(of: queue.base))
     }
     attributes.wait_obj = FI_WAIT_NONE
     try check("fi_cq_open", fi_cq_open(domain.handle, &attributes, &queue, nil))

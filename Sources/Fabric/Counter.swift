@@ -39,7 +39,7 @@ public final class Counter: @unchecked Sendable {
   }
 
   /// Holds the calling thread until ``value`` is `threshold` or more, up to `milliseconds`; -1 is for ever. It looks again
-  /// every 50 µs, and works for the domain's queues meanwhile.
+  /// every 50 µs, and works for the network's queues meanwhile.
   ///
   /// - Throws: ``FabricError/Code/timedOut``, or ``FabricError/Code/errorAvailable`` when an operation fails.
   public func wait(until threshold: UInt64, milliseconds: Int32 = -1) throws(FabricError) {
@@ -48,8 +48,8 @@ public final class Counter: @unchecked Sendable {
     while value < threshold {
       guard errorValue == errors else { throw FabricError(.errorAvailable, in: "counter") }
       guard milliseconds < 0 || ContinuousClock.now < deadline else { throw FabricError(.timedOut, in: "counter") }
-      domain.makeProgress()
-      Readiness.pause(CompletionSequence.firstPause)
+      domain.fabric.makeProgress()
+      Readiness.pause(Pause.first)
     }
   }
 }

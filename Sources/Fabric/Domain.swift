@@ -8,9 +8,6 @@ public final class Domain: @unchecked Sendable {
   let handle: UnsafeMutablePointer<fid_domain>
   private let nextKey = Atomic<UInt64>(1)
 
-  /// The open queues, by address.
-  private let queues = Mutex<Set<UInt>>([])
-
   /// The network.
   public let fabric: Fabric
 
@@ -66,27 +63,5 @@ extension Domain {
     let number = nextKey.wrappingAdd(1, ordering: .relaxed).oldValue
     let size = info.pointer.pointee.domain_attr.pointee.mr_key_size
     return size >= 8 || size == 0 ? number : number & (1 << (8 * UInt64(size)) - 1)
-  }
-}
-
-// Where the provider leaves progress to the program, a thread that is held for one queue must not hold up the others:
-// two endpoints of the same program may be talking to each other.
-extension Domain {
-  func add(_ queue: UnsafeMutablePointer<fid_cq>) {
-    _ = queues.withLock { $0.insert(UInt(bitPattern: queue)) }
-  }
-
-  /// Forgets a queue, which can be closed then.
-  func remove(_ queue: UnsafeMutablePointer<fid_cq>) {
-    _ = queues.withLock { $0.remove(UInt(bitPattern: queue)) }
-  }
-
-  /// Lets the provider work for all queues, without taking completions. Returns how many there are.
-  @discardableResult
-  func makeProgress() -> Int {
-    queues.withLock { queues in
-      for address in queues { _ = fi_cq_read(UnsafeMutablePointer(bitPattern: address), nil, 0) }
-      return queues.count
-    }
   }
 }

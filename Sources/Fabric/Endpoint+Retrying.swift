@@ -44,7 +44,7 @@ extension Endpoint {
   /// Whether to pause before the next attempt. Throws what cannot be helped by one.
   private func makeProgress(after error: FabricError, _ attempts: inout Attempts) throws(FabricError) -> Bool {
     guard error.code == .tryAgain && !attempts.areOver else { throw error }
-    domain.makeProgress()
+    domain.fabric.makeProgress()
     return attempts.count()
   }
 }

@@ -16,8 +16,11 @@ public final class Endpoint: @unchecked Sendable {
   /// What the endpoint was opened on.
   public var domain: Domain { handle.domain }
 
-  /// The peers it talks to.
-  public var addressVector: AddressVector { handle.addressVector }
+  /// The peers it talks to. A connected endpoint has one, ``Peer/connected``, and must not be asked for more.
+  public var addressVector: AddressVector {
+    guard let vector = handle.addressVector else { preconditionFailure("a connected endpoint has no address vector") }
+    return vector
+  }
 
   /// Where its operations complete.
   public var completionQueue: CompletionQueue { handle.completionQueue }
@@ -42,6 +45,14 @@ public final class Endpoint: @unchecked Sendable {
     handle = try EndpointHandle(
       domain, domain.info, completionQueue: completionQueue, receiveQueue: receiveQueue ?? completionQueue,
       addressVector: addressVector, counters: counters)
+    try check("fi_enable", fi_enable(handle.pointer))
+  }
+
+  /// Opens an endpoint to be connected.
+  init(_ domain: Domain, _ info: Info, _ events: EventQueue) throws(FabricError) {
+    let queue = try CompletionQueue(domain)
+    handle = try EndpointHandle(
+      domain, info, completionQueue: queue, receiveQueue: queue, addressVector: nil, events: events, counters: [])
     try check("fi_enable", fi_enable(handle.pointer))
   }
 

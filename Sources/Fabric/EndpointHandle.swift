@@ -12,13 +12,14 @@ final class EndpointHandle: @unchecked Sendable {
   let domain: Domain
   let completionQueue: CompletionQueue
   let receiveQueue: CompletionQueue
-  let addressVector: AddressVector
+  let addressVector: AddressVector?
+  private let events: EventQueue?
   private let counters: [BoundCounter]
   private var isOpen = true
 
   init(
     _ domain: Domain, _ info: Info, completionQueue: CompletionQueue, receiveQueue: CompletionQueue,
-    addressVector: AddressVector, counters: [BoundCounter]
+    addressVector: AddressVector?, events: EventQueue? = nil, counters: [BoundCounter]
   ) throws(FabricError) {
     var pointer: UnsafeMutablePointer<fid_ep>?
     try check("fi_endpoint", fi_endpoint(domain.handle, info.pointer, &pointer, nil))
@@ -27,9 +28,11 @@ final class EndpointHandle: @unchecked Sendable {
     self.completionQueue = completionQueue
     self.receiveQueue = receiveQueue
     self.addressVector = addressVector
+    self.events = events
     self.counters = counters
     number = EndpointHandle.nextNumber.wrappingAdd(1, ordering: .relaxed).oldValue
-    try bind(addressVector.handle.base, 0)
+    if let addressVector { try bind(addressVector.handle.base, 0) }
+    if let events { try bind(events.handle.base, 0) }
     if completionQueue === receiveQueue {
       try bind(completionQueue.handle.base, FI_TRANSMIT | FI_RECV)
     } else {

@@ -87,6 +87,9 @@ extension Info {
   /// What operations on the memory of this side's peers must be given for registration: FI_MR_* bits.
   var registrationModes: Int32 { pointer.pointee.domain_attr.pointee.mr_mode }
 
+  /// Bytes of an address, as far as the provider says.
+  var addressSize: Int { max(pointer.pointee.src_addrlen, 1) }
+
   /// A `size_t`, of which Swift makes an Int, so that the greatest is -1.
   private static func size(_ size: Int) -> Int {
     Int(clamping: UInt(bitPattern: size))

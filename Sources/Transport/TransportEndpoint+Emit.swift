@@ -81,14 +81,29 @@ extension TransportEndpoint {
 
   /// The first of the peer's operations that has not started, is not all here, or whose end is still to be told.
   private func firstUnfinished(_ connection: UnsafeMutablePointer<Connection>) -> UInt32 {
+    var first = connection.pointee.expectedSequence
     var slot = connection.pointee.inbound.first
     while slot != .max {
       let entry = inbound[slot]
       let isOver = !entry.pointee.isPulled && !entry.pointee.isIncomplete && !entry.pointee.wantsDone
-      if !entry.pointee.isDetached && !isOver { return entry.pointee.sequence }
+      if !entry.pointee.isDetached && !isOver {
+        first = entry.pointee.sequence
+        break
+      }
       slot = entry.pointee.next
     }
-    return connection.pointee.expectedSequence
+    // Writes that are in place but not persistent yet.
+    slot = finishedTransfers.first
+    while slot != .max {
+      let entry = inbound[slot]
+      if entry.pointee.connection == connection.pointee.index && !entry.pointee.isDetached
+        && awaitsPersistence(entry, entry.pointee.status) && distance(entry.pointee.sequence, from: first) < 0
+      {
+        first = entry.pointee.sequence
+      }
+      slot = entry.pointee.next
+    }
+    return first
   }
 
   // MARK: Frames that are due

@@ -97,6 +97,8 @@ package final class Port {
   var queuedWaiting = 0
   /// When that was, in `Ticks`: programs that send without polling have it done again a moment later.
   var lastFlush: UInt64 = 0
+  /// Rounds in a row that sent something and did not look at the socket.
+  var unheardRounds: UInt8 = 0
 
   /// Where a part of the first of them was received to.
   var placement: Placement?
