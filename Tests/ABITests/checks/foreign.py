@@ -18,8 +18,8 @@ def check_transfer(library, provider):
 def check_transfer_on_debian(suite):
   """libfabric 1.17 behind our exported inline functions: shows that the Python program itself is right."""
   library = suite.path("libfabric-with-inlines.so")
-  succeed(["gcc", "-shared", "-fPIC", "-O1", "-I", INCLUDE, os.path.join(ROOT, "Sources", "CFabric", "exports.c"), "-o",
-           library, "-lfabric"])
+  succeed(["gcc", "-shared", "-fPIC", "-O1", "-I", INCLUDE, os.path.join(ROOT, "Sources", "CFabricCalls", "exports.c"),
+           "-o", library, "-lfabric"])
   check_transfer(library, DEBIAN_PROVIDER)
 
 
