@@ -1199,8 +1199,9 @@ CASE(a_list_is_joined_again_after_a_failed_join) {
     begin_join(&world, &again, first, 0);
     for (int i = 0; i < 20; i++) drive_progress();
     begin_join(&world, &group, late, 0);
+    // Who hears that the leaver has entered before it hears that it is gone, as on a bad network, may have joined.
     for (int i = 0; i < members; i++) {
-      if (i != leaver && i != first) assert_true(join_ended(&world.members[i], group.mcs[i], &group) > 0);
+      if (i != leaver && i != first) assert_true(join_ended(&world.members[i], group.mcs[i], &group) >= 0);
     }
     for (int i = 0; i < members; i++) {
       if (i != leaver) close_fid(group.mcs[i]);
