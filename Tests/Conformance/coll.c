@@ -1199,9 +1199,10 @@ CASE(a_list_is_joined_again_after_a_failed_join) {
     begin_join(&world, &again, first, 0);
     for (int i = 0; i < 20; i++) drive_progress();
     begin_join(&world, &group, late, 0);
-    // Who hears that the leaver has entered before it hears that it is gone, as on a bad network, may have joined.
+    // On a bad network a member may hear that the leaver has entered, and be done, before it hears that it is gone.
+    int least = getenv("FI_POLYFILL_FAULT") ? 0 : 1;
     for (int i = 0; i < members; i++) {
-      if (i != leaver && i != first) assert_true(join_ended(&world.members[i], group.mcs[i], &group) >= 0);
+      if (i != leaver && i != first) assert_true(join_ended(&world.members[i], group.mcs[i], &group) >= least);
     }
     for (int i = 0; i < members; i++) {
       if (i != leaver) close_fid(group.mcs[i]);
